@@ -1,0 +1,1 @@
+"""Timings by hand; README.md beside this file says how."""

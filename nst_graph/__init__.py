@@ -1,0 +1,48 @@
+"""Neural style transfer as a TensorFlow 1 graph that still runs today.
+
+Importing the package imports neither TensorFlow nor OpenCV: the public names below are resolved when they are first
+used. From the pictures to the costs, the way of the data is the order of the modules `images`, `weights`, `runtime`,
+`network`, `costs`, `transfer`.
+"""
+
+import importlib
+from typing import Any, List
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Costs": "transfer",
+    "NSTGraphError": "errors",
+    "OutputError": "errors",
+    "PictureError": "errors",
+    "Progress": "transfer",
+    "RuntimeMissingError": "errors",
+    "SettingError": "errors",
+    "Settings": "settings",
+    "Transfer": "transfer",
+    "Weights": "weights",
+    "WeightsError": "errors",
+    "content_cost": "costs",
+    "create_noisy_img": "images",
+    "create_output_tensors": "network",
+    "find_weights": "weights",
+    "get_runtime": "runtime",
+    "gram_matrix": "costs",
+    "load_img": "images",
+    "save_img": "images",
+    "style_cost": "costs",
+    "stylize": "transfer",
+    "total_cost": "costs",
+}
+
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> List[str]:
+    return sorted(list(globals()) + __all__)

@@ -1,0 +1,309 @@
+"""Picture files to arrays and back, and the noise a run starts from. No TensorFlow.
+
+Pictures are uint8 (h, w, 3); what the network takes is float32 (1, h, w, 3) with the colour means taken off.
+Both are in OpenCV's channel order: blue, green, red.
+"""
+
+import contextlib
+import os
+import re
+import threading
+from typing import Any, Iterator, Optional, Sequence, Tuple, Union
+
+import numpy as np
+
+from nst_graph.errors import OutputError, PictureError, RuntimeMissingError
+from nst_graph.files import replacing
+
+try:
+    import cv2
+except ImportError as error:  # the wheel with windows needs libGL, which a bare machine has not
+    raise RuntimeMissingError(
+        f"OpenCV cannot be loaded ({error}): pip uninstall -y opencv-python && pip install opencv-python-headless"
+    ) from error
+
+#: A picture for callers: the path of a file, or uint8 (h, w, 3) in the order blue, green, red.
+Picture = Union[str, "os.PathLike[str]", np.ndarray]
+
+_stderr_lock = threading.Lock()
+
+
+@contextlib.contextmanager
+def _codecs_silenced() -> Iterator[None]:
+    """Keep what the codecs' C libraries print off standard error: the one line a user gets is ours."""
+    with _stderr_lock, contextlib.ExitStack() as stack:
+        try:
+            saved = os.dup(2)
+        except OSError:  # no standard error at all, as under pythonw: nothing to keep clean
+            yield
+            return
+        stack.callback(os.close, saved)
+        stack.callback(os.dup2, saved, 2)
+        with open(os.devnull, "wb") as nothing:
+            os.dup2(nothing.fileno(), 2)
+        yield
+
+
+def _is_cut_jpeg(data: bytes) -> bool:
+    """Whether a JPEG stream ends before its end-of-image marker (ITU T.81, annex B).
+
+    OpenCV before 5 fills the missing rows of such a file with anything and calls it read.
+    """
+    position = 2
+    while True:
+        # In entropy-coded data 0xFF is stuffed with 0 and restart markers are D0 to D7: neither is a segment.
+        marker = re.compile(rb"\xff([^\x00\xd0-\xd7\xff])", re.DOTALL).search(data, position)
+        if marker is None:
+            return True
+        if marker.group(1) == b"\xd9":
+            return False
+        position = marker.end() + int.from_bytes(data[marker.end() : marker.end() + 2], "big")
+
+
+def _read_file(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            data = file.read()
+    except FileNotFoundError:
+        raise PictureError(
+            f"there is no picture {path!r} (looked in {os.path.dirname(os.path.abspath(path))})"
+        ) from None
+    except IsADirectoryError:
+        raise PictureError(f"{path!r} is a folder; name a picture file in it") from None
+    except OSError as error:
+        raise PictureError(f"the picture {path!r} cannot be read: {error.strerror}") from error
+    if not data:
+        raise PictureError(f"the picture {path!r} is empty (0 bytes); name another file")
+    return data
+
+
+def read_picture(picture: Picture) -> np.ndarray:
+    """Return a picture as uint8 (h, w, 3), blue, green and red.
+
+    Parameters
+    ----------
+    picture : path or ndarray
+        A file in any format OpenCV reads: grayscale becomes three equal channels, transparency is dropped, 16 bits
+        become 8, an EXIF rotation is applied. Or an array uint8 (h, w, 3) as `cv2.imread` gives it, returned as
+        it is.
+
+    Raises
+    ------
+    PictureError
+        If the file is missing, a folder, empty, cut short or no picture, or the array of another shape or type.
+    """
+    if isinstance(picture, np.ndarray):
+        if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or picture.size == 0:
+            raise PictureError(
+                f"a picture given as an array must be uint8 (height, width, 3), not {picture.dtype} {picture.shape}"
+            )
+        return picture
+    try:
+        path = os.fspath(picture)
+    except TypeError:
+        raise PictureError(f"a picture must be a path or an array, not {picture!r}") from None
+    data = _read_file(path)
+    with _codecs_silenced():
+        try:
+            pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+        except cv2.error:  # for example more pixels than OpenCV's limit
+            pixels = None
+    if pixels is None or (data[:2] == b"\xff\xd8" and _is_cut_jpeg(data)):
+        raise PictureError(f"{path!r} is damaged or not a picture that OpenCV can read")
+    return pixels
+
+
+def preprocess(picture: np.ndarray, size: Tuple[int, int], color_means: np.ndarray) -> np.ndarray:
+    """Resize a picture and take the colour means off: what the network takes.
+
+    Parameters
+    ----------
+    picture : ndarray
+        uint8 (h, w, 3), blue, green and red.
+    size : tuple of int
+        Width and height of the result, OpenCV's order. Resized with bicubic interpolation.
+    color_means : ndarray
+        float64 (1, 1, 3), on the scale 0 to 255.
+
+    Returns
+    -------
+    ndarray
+        float32 (1, height, width, 3), about -124 to 151.
+
+    Notes
+    -----
+    Source: the article, "Load and preprocess images".
+    """
+    img = cv2.resize(picture, dsize=tuple(size), interpolation=cv2.INTER_CUBIC)
+    img = img.astype("float32")
+    img -= color_means
+    return np.expand_dims(img, axis=0)
+
+
+def load_img(path: str, size: Tuple[int, int], color_means: np.ndarray) -> np.ndarray:
+    """Load a picture file as the network takes it: `preprocess` of `read_picture`, which say the rest.
+
+    Returns
+    -------
+    ndarray
+        float32 (1, height, width, 3).
+
+    Raises
+    ------
+    PictureError
+        If the file cannot be read as a picture.
+    """
+    return preprocess(read_picture(path), size, color_means)
+
+
+def deprocess(img: np.ndarray, color_means: np.ndarray) -> np.ndarray:
+    """Put the colour means back and cut to 8 bits: a picture again.
+
+    Parameters
+    ----------
+    img : ndarray
+        float32 (h, w, 3); it is left as it is (the article's program changes it in place).
+    color_means : ndarray
+        float64 (1, 1, 3).
+
+    Returns
+    -------
+    ndarray
+        uint8 (h, w, 3). Values are clipped to 0..255 and their fraction is cut off, not rounded.
+    """
+    # Back to float32 before the fraction goes: a float64 99.9999999 would be cut to 99 where the article has 100.
+    img = (img + color_means).astype("float32")
+    return np.clip(img, 0, 255).astype("uint8")
+
+
+def _encoded(picture: np.ndarray, path: str) -> bytes:
+    with _codecs_silenced():
+        try:
+            done, data = cv2.imencode(os.path.splitext(path)[1], picture)
+        except cv2.error:
+            done = False
+    if not done:
+        raise OutputError(
+            f"OpenCV cannot write {path!r} at {picture.shape[1]}x{picture.shape[0]}; "
+            "name a file that ends in .jpg or .png, for example"
+        )
+    return data.tobytes()
+
+
+def write_picture(picture: np.ndarray, path: str) -> None:
+    """Write a picture file, whole or not at all, with OpenCV's default quality for its extension.
+
+    Parameters
+    ----------
+    picture : ndarray
+        uint8 (h, w, 3), blue, green and red.
+    path : str
+        The file; its extension says the format. A file that is there is replaced once the new one is whole.
+
+    Raises
+    ------
+    OutputError
+        If OpenCV has no encoder for the extension, or the file system refuses.
+    """
+    data = _encoded(picture, path)
+    try:
+        with replacing(path) as temporary, open(temporary, "wb") as file:
+            file.write(data)
+    except OSError as error:
+        raise OutputError(f"the picture {path!r} cannot be written: {error.strerror}") from error
+
+
+def save_img(img: np.ndarray, path: str, color_means: np.ndarray) -> None:
+    """Save what the network takes as a picture file: `deprocess`, then `write_picture`, which say the rest.
+
+    Parameters
+    ----------
+    img : ndarray
+        float32 (h, w, 3), left as it is.
+    path : str
+        The picture file.
+    color_means : ndarray
+        float64 (1, 1, 3).
+
+    Raises
+    ------
+    OutputError
+        If the file cannot be written.
+    """
+    write_picture(deprocess(img, color_means), path)
+
+
+def check_folder(folder: str) -> None:
+    """Make a folder if it is missing and see that a file can be written in it.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be made or written in.
+    """
+    probe = os.path.join(folder, "probe")
+    try:
+        os.makedirs(folder, exist_ok=True)
+        with contextlib.suppress(_ProbeDone), replacing(probe) as temporary:
+            with open(temporary, "wb"):
+                raise _ProbeDone
+    except OSError as error:
+        raise OutputError(f"the folder {folder!r} cannot be written in: {error.strerror}") from error
+
+
+class _ProbeDone(Exception):
+    """Leaves `replacing` before anything is put in place."""
+
+
+def check_output(path: str, size: Tuple[int, int], inputs: Sequence[Picture] = ()) -> None:
+    """See before a long run that its picture can be written; nothing that is there is touched.
+
+    Parameters
+    ----------
+    path : str
+        The picture file to be; its folder is made if it is missing.
+    size : tuple of int
+        Its width and height: some formats have a limit.
+    inputs : sequence of paths or ndarrays
+        Pictures that the run reads, which the output must not replace.
+
+    Raises
+    ------
+    OutputError
+        If the extension is no picture's, the folder or the file cannot be written, or the file is an input.
+    """
+    _encoded(np.zeros((size[1], size[0], 3), np.uint8), path)
+    if os.path.isdir(path):
+        raise OutputError(f"{path!r} is a folder; name a picture file in it")
+    check_folder(os.path.dirname(os.path.abspath(path)))
+    if os.path.exists(path):
+        if not os.access(path, os.W_OK):
+            raise OutputError(f"the picture {path!r} is there and must not be written")
+        for picture in inputs:
+            if not isinstance(picture, np.ndarray) and os.path.samefile(picture, path):
+                raise OutputError(f"the picture to write, {path!r}, is a picture to read; name another")
+
+
+def create_noisy_img(img: np.ndarray, noise_ratio: float, rng: Optional[Any] = None) -> np.ndarray:
+    """Mix an image with noise: the image a run starts from.
+
+    Parameters
+    ----------
+    img : ndarray
+        float32 (1, h, w, 3), the preprocessed content image; left as it is.
+    noise_ratio : float
+        Part of the result that is noise, 0 to 1.
+    rng : numpy.random.RandomState, optional
+        Source of the noise. By default NumPy's global one, as in the article.
+
+    Returns
+    -------
+    ndarray
+        float32 (1, h, w, 3): noise_ratio * U(-20, 20) + (1 - noise_ratio) * img.
+
+    Notes
+    -----
+    Source: the article, "Initialize the generated image".
+    """
+    noise = (np.random if rng is None else rng).uniform(-20, 20, img.shape).astype("float32")
+    return noise_ratio * noise + (1 - noise_ratio) * img

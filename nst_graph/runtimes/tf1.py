@@ -1,0 +1,34 @@
+"""TensorFlow 1.15 as it is: the graph's home."""
+
+import contextlib
+from typing import Any, Iterator, Optional
+
+from nst_graph.runtime import Installed, Runtime, release
+
+
+class TF1Runtime(Runtime):
+    """Native TensorFlow 1.15 with the Keras inside it."""
+
+    name = "tf1"
+
+    def __init__(self) -> None:
+        import tensorflow.compat.v1 as tf
+
+        self.tf = tf
+        self.keras = tf.keras
+
+    @classmethod
+    def why_not(cls, installed: Installed) -> Optional[str]:  # noqa: D102 - as Runtime
+        if installed.tensorflow is None:
+            return "TensorFlow is not installed"
+        if release(installed.tensorflow)[0] != 1:
+            return f"it serves TensorFlow 1.15, and {installed.tensorflow} is installed"
+        if release(installed.tensorflow) < (1, 15):
+            return f'TensorFlow {installed.tensorflow} is too old: pip install "tensorflow==1.15.5" "protobuf<3.21"'
+        return None
+
+    @contextlib.contextmanager
+    def session_scope(self) -> Iterator[Any]:  # noqa: D102 - as Runtime
+        graph = self.tf.Graph()
+        with graph.as_default(), contextlib.closing(self.tf.Session(graph=graph)) as session, session.as_default():
+            yield session

