@@ -17,7 +17,7 @@ program.set_up()
 from nst_graph.costs import content_cost, style_cost, total_cost  # noqa: E402
 from nst_graph.images import check_folder, check_output, create_noisy_img, load_img, save_img  # noqa: E402
 from nst_graph.network import create_output_tensors  # noqa: E402
-from nst_graph.runtime import get_runtime  # noqa: E402
+from nst_graph.runtime import choose_runtime, get_runtime  # noqa: E402
 from nst_graph.settings import overridden  # noqa: E402
 from nst_graph.weights import find_weights  # noqa: E402
 
@@ -50,6 +50,7 @@ style_img = load_img(STYLE_IMG_PATH, IMG_SIZE, VGG_IMAGENET_MEANS)
 check_output(GENERATED_IMG_PATH, IMG_SIZE, inputs=[CONTENT_IMG_PATH, STYLE_IMG_PATH])
 if LOG_GRAPH:
     check_folder("log")
+choose_runtime()
 weights = find_weights(WEIGHTS)
 print("VGG-19 weights: " + weights.source, file=sys.stderr)
 

@@ -6,11 +6,11 @@ entry-point group `nst_graph.runtimes`, those of this package like anybody's, an
 installed distributions, before TensorFlow is imported.
 """
 
+import contextlib
 import functools
-import importlib.util
 import os
 import sys
-from typing import Any, Callable, ContextManager, Iterable, List, NamedTuple, Optional, Tuple, Type
+from typing import Any, ContextManager, Iterable, Iterator, List, NamedTuple, Optional, Tuple, Type
 
 from nst_graph.errors import RuntimeMissingError
 
@@ -73,37 +73,35 @@ class Runtime:
         """Say in one line why this runtime cannot serve, with what to `pip install`; None if it can."""
         raise NotImplementedError
 
-    def session_scope(self) -> ContextManager[Any]:
-        """Enter a new graph and a session on it that `keras.backend.get_session()` returns inside.
+    def scope(self, session: Any) -> ContextManager[None]:
+        """Make a session and its graph the default ones, and Keras's, for the length of a `with` block.
 
-        Returns
-        -------
-        context manager
-            Gives the session, and closes it at the end. What the process had before (eager mode, default graph, Keras
-            session) is untouched by it.
-        """
-        raise NotImplementedError
-
-    def folded(self, function: Callable[..., Any], *arrays: Any) -> Any:
-        """Compute a function of arrays once and for all, in a graph that is thrown away.
-
-        TensorFlow folds constants when a session first runs a graph. This does the same with the same kernels, so to
-        the same bits, and the arrays do not stay in the caller's graph.
+        Whatever builds graph operations or Keras layers, or asks for `keras.backend.get_session()`, belongs inside;
+        `session.run` works outside too. What the process had before (eager mode, default graph, Keras session, Keras's
+        classes) it has again afterwards.
 
         Parameters
         ----------
-        function : callable
-            Takes as many tensors as there are arrays and returns one.
-        *arrays : ndarray
-            Their values.
-
-        Returns
-        -------
-        ndarray
+        session : tf.Session
+            From `new_session`.
         """
-        graph = self.tf.Graph()
-        with graph.as_default(), self.tf.Session(graph=graph) as session:
-            return session.run(function(*(self.tf.constant(array) for array in arrays)))
+        raise NotImplementedError
+
+    def new_session(self) -> Any:
+        """Return a session on a new, empty graph; the caller closes it."""
+        return self.tf.Session(graph=self.tf.Graph())
+
+    @contextlib.contextmanager
+    def session_scope(self) -> Iterator[Any]:
+        """Enter the scope of a new session on a new graph; at the end it is closed.
+
+        Yields
+        ------
+        tf.Session
+            What `keras.backend.get_session()` returns inside.
+        """
+        with contextlib.closing(self.new_session()) as session, self.scope(session):
+            yield session
 
     @property
     def version(self) -> str:
@@ -173,33 +171,47 @@ def find_runtimes() -> List[Candidate]:
     return found
 
 
-@functools.lru_cache(maxsize=None)
-def get_runtime() -> Runtime:
-    """Return the runtime of this process; the first call chooses it and imports TensorFlow.
+def choose_runtime() -> Candidate:
+    """Choose the runtime of this process; TensorFlow is not imported.
 
     Returns
     -------
-    Runtime
+    Candidate
         The first of `find_runtimes` that can serve.
 
     Raises
     ------
     RuntimeMissingError
-        If none can; the message says what to install.
+        If none can; the message says why and what to install.
     """
     candidates = find_runtimes()
     for candidate in candidates:
-        if candidate.runtime is not None and candidate.why_not is None:
-            return candidate.runtime()
+        if candidate.why_not is None:
+            return candidate
     if not candidates:
         root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
         raise RuntimeMissingError(
             f"nst_graph is not installed, so its TensorFlow runtimes are not registered: pip install {root}"
         )
-    if installed().tensorflow is None and importlib.util.find_spec("tensorflow") is None:
-        raise RuntimeMissingError("TensorFlow is not installed: " + _advice())
+    if installed().tensorflow is None:
+        raise RuntimeMissingError(f"TensorFlow is not installed: {_advice()}")
     reasons = "; ".join(f"{candidate.name}: {candidate.why_not}" for candidate in candidates)
-    raise RuntimeMissingError(f"no runtime serves the installed TensorFlow ({reasons})")
+    remedy = "" if "pip install" in reasons else f"; {_advice()}"
+    raise RuntimeMissingError(f"no runtime serves the installed TensorFlow ({reasons}){remedy}")
+
+
+@functools.lru_cache(maxsize=None)
+def get_runtime() -> Runtime:
+    """Return the runtime of this process; the first call chooses it and imports TensorFlow.
+
+    Raises
+    ------
+    RuntimeMissingError
+        If none can serve.
+    """
+    runtime = choose_runtime().runtime
+    assert runtime is not None  # what can serve was loaded
+    return runtime()
 
 
 def _advice() -> str:

@@ -1,7 +1,7 @@
 """One run of style transfer: the only module that owns a graph and a session."""
 
 import contextlib
-from typing import Any, Callable, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, Iterator, NamedTuple, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
@@ -82,14 +82,17 @@ class Transfer:
 
     def __enter__(self) -> "Transfer":
         weights = find_weights(self._weights)
+        runtime = get_runtime()
         with contextlib.ExitStack() as stack:
-            self.session = stack.enter_context(get_runtime().session_scope())
-            self._build(weights)
-            self._scope = stack.pop_all()
+            self.session = stack.enter_context(contextlib.closing(runtime.new_session()))
+            # The scope ends with the building: minutes of training need nothing of the process but the session.
+            with runtime.scope(self.session):
+                self._build(weights)
+            self._resources = stack.pop_all()
         return self
 
     def __exit__(self, *exception: Any) -> None:
-        self._scope.close()
+        self._resources.close()
 
     def _build(self, weights: Weights) -> None:
         runtime = get_runtime()
@@ -138,6 +141,63 @@ class Transfer:
     def image(self) -> np.ndarray:
         """Return the image as it is now: float32 (1, h, w, 3), preprocessed."""
         return self.session.run(self.input_var)
+
+    def picture(self) -> np.ndarray:
+        """Return the image as it is now as a picture: uint8 (h, w, 3), blue, green and red."""
+        return deprocess(self.image()[0], self._settings.color_means)
+
+    def train(self, every: int) -> Iterator[Progress]:
+        """Train the image by `num_iterations` steps and tell how it goes.
+
+        Parameters
+        ----------
+        every : int
+            Steps from one word to the next.
+
+        Yields
+        ------
+        Progress
+            After steps 0, `every`, 2 * `every` ... and after the last.
+        """
+        last = self._settings.num_iterations - 1
+        for i in range(self._settings.num_iterations):
+            self.step()
+            if i % every == 0 or i == last:
+                yield Progress(i, self.costs(), self.picture())
+
+
+def check_every(every: int) -> None:
+    """Raise SettingError unless `every`, steps from one word of a run to the next, is a whole number above 0."""
+    if not isinstance(every, int) or every < 1:
+        raise SettingError(f"a run is told of every 1st, 2nd, 3rd ... step, not every {every!r}")
+
+
+def prepare(content: Picture, style: Picture, settings: Settings, weights: Union[str, Weights]) -> Transfer:
+    """Read the two pictures and mix the image to start from; nothing is built yet.
+
+    Parameters
+    ----------
+    content, style : path or ndarray
+        See `stylize`.
+    settings : Settings
+        Size, noise and all that a `Transfer` takes.
+    weights : str or Weights
+        See `nst_graph.weights.find_weights`.
+
+    Returns
+    -------
+    Transfer
+
+    Raises
+    ------
+    PictureError
+        If a picture cannot be read.
+    """
+    content_img, style_img = (
+        preprocess(read_picture(picture), settings.img_size, settings.color_means) for picture in (content, style)
+    )
+    noisy_img = create_noisy_img(content_img, settings.noise_ratio, np.random.RandomState(settings.seed))
+    return Transfer(content_img, style_img, noisy_img, settings, weights)
 
 
 def stylize(
@@ -212,15 +272,12 @@ def stylize(
         style_layer_coefficients=style_layer_coefficients,
         learning_rate=learning_rate,
     )
-    if not isinstance(callback_every, int) or callback_every < 1:
-        raise SettingError(f"callback_every must be a whole number of at least 1, not {callback_every!r}")
-    content_img = preprocess(read_picture(content), settings.img_size, settings.color_means)
-    style_img = preprocess(read_picture(style), settings.img_size, settings.color_means)
-    noisy_img = create_noisy_img(content_img, settings.noise_ratio, np.random.RandomState(settings.seed))
-
-    with Transfer(content_img, style_img, noisy_img, settings, weights) as transfer:
-        for i in range(settings.num_iterations):
-            transfer.step()
-            if callback and (i % callback_every == 0 or i == settings.num_iterations - 1):
-                callback(Progress(i, transfer.costs(), deprocess(transfer.image()[0], settings.color_means)))
-        return deprocess(transfer.image()[0], settings.color_means)
+    check_every(callback_every)
+    with prepare(content, style, settings, weights) as transfer:
+        if callback is None:
+            for _ in range(settings.num_iterations):
+                transfer.step()
+        else:
+            for progress in transfer.train(callback_every):
+                callback(progress)
+        return transfer.picture()

@@ -278,7 +278,12 @@ def download_keras(
     with tempfile.TemporaryDirectory(dir=folder, prefix=".nst_graph-") as private:
         arguments = [url, md5, name, private, str(stall_seconds)]
         _run([sys.executable, "-c", _KERAS_DOWNLOAD, *arguments], total_seconds)
-        os.replace(os.path.join(private, name), path)
+        downloaded = os.path.join(private, name)
+        if (
+            _digest("md5", downloaded) != md5
+        ):  # TensorFlow 1.15's Keras checks what was there before, not what it brings
+            raise WeightsError("the file hash of what came is not the one known")
+        os.replace(downloaded, path)
 
 
 def _keras_downloaded() -> Weights:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from nst_graph.errors import WeightsError
+from nst_graph.runtime import installed
 from nst_graph.settings import Settings
 from nst_graph.weights import find_weights, random_weights
 
@@ -16,6 +17,11 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 NO_SKIP_VARIABLE = "NST_GRAPH_TEST_NO_SKIP"
 #: A folder that holds `article/inputs/*.jpg` and `reference/*.png`, which are not this project's to ship.
 ARTICLE_VARIABLE = "NST_GRAPH_ARTICLE_DIR"
+
+
+# These are about a host program on TensorFlow 2; on TensorFlow 1 there is nothing for them to test.
+if installed().tensorflow.startswith("1."):
+    collect_ignore = ["unit/test_tf2.py", "end_to_end/test_tf2_host.py"]
 
 
 @pytest.hookimpl(hookwrapper=True)

