@@ -121,10 +121,9 @@ def read_h5(path: str) -> Tuple[np.ndarray, ...]:
             for layer in CONVOLUTIONS:
                 group = root[layer.name]
                 arrays += [np.asarray(group[name]) for name in group.attrs["weight_names"]]
-    except KeyError as error:
-        raise WeightsError(
-            "{} is no Keras file of VGG-19's weights: {}".format(whose, str(error).strip("'\""))
-        ) from error
+    except (KeyError, TypeError, ValueError, AttributeError) as error:  # other names, or another kind of thing there
+        reason = str(error).strip("'\"")
+        raise WeightsError(f"{whose} is no Keras file of VGG-19's weights: {reason}") from error
     except OSError as error:
         # h5py's own words run over lines and name offsets; what matters is that it is not the file meant.
         raise WeightsError(f"{whose} is damaged or no HDF5 file") from error
@@ -279,9 +278,8 @@ def download_keras(
         arguments = [url, md5, name, private, str(stall_seconds)]
         _run([sys.executable, "-c", _KERAS_DOWNLOAD, *arguments], total_seconds)
         downloaded = os.path.join(private, name)
-        if (
-            _digest("md5", downloaded) != md5
-        ):  # TensorFlow 1.15's Keras checks what was there before, not what it brings
+        # Once more here: the Keras of TensorFlow 1.15 checks a file that was there before, not one that it brings.
+        if _digest("md5", downloaded) != md5:
             raise WeightsError("the file hash of what came is not the one known")
         os.replace(downloaded, path)
 

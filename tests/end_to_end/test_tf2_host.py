@@ -103,6 +103,7 @@ host_graph = tf.Graph()
 with host_graph.as_default():
     host_session = tf.compat.v1.Session()
     K.set_session(host_session)
+import cv2  # sets Qt's variables when it is first imported, in any program
 environment = dict(os.environ)
 default_graph = tf.compat.v1.get_default_graph()
 

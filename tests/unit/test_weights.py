@@ -109,6 +109,11 @@ class TestReadH5:
             file.create_group("conv2d_1")
         with pytest.raises(WeightsError, match="block1_conv1"):
             read_h5(path)
+        with h5py.File(path, "w") as file:
+            file["block1_conv1"] = np.zeros(3)
+            file["block1_conv1"].attrs["weight_names"] = [b"kernel"]
+        with pytest.raises(WeightsError, match="is no Keras file of VGG-19's weights"):
+            read_h5(path)
 
     def test_float64_becomes_float32(self, tmp_path, vgg_weights):
         path = str(tmp_path / "w.h5")
