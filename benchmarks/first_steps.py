@@ -13,7 +13,7 @@ import time
 import numpy as np
 
 from nst_graph import program
-from nst_graph.runtime import get_runtime
+from nst_graph.runtime import get_runtime, metadata
 from nst_graph.settings import Settings
 from nst_graph.transfer import prepare
 from tests.conftest import ROOT
@@ -35,8 +35,10 @@ def main():
             if i in rows:
                 differences += list(np.abs(np.divide(transfer.costs(), rows[i]) - 1))
     runtime = get_runtime()
+    keras = runtime.keras.backend.get_session.__module__.split(".")[0]  # tensorflow_core where Keras is inside it
+    version = "inside" if keras.startswith("tensorflow") else f"{keras} {metadata.version(keras)}"
     print(
-        f"| {platform.python_version()} | {runtime.version} | {runtime.keras.__version__} "
+        f"| {platform.python_version()} | {runtime.version} | {version} "
         f"| {statistics.median(times):.2f} | {max(differences):.1e} |"
     )
 

