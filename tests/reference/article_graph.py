@@ -1,4 +1,4 @@
-"""The article's graph built the article's way, to hold this project's against: bit for bit, and in the benchmarks.
+"""The article's graph built the article's way, to hold this project's against, in tests and in benchmarks.
 
 Everything that this project does otherwise is here as the article has it: the style image's activations are constants
 of the graph, channels are unrolled to rows, each assigned image is a constant, and each cost is read by itself.
