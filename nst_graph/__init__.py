@@ -2,7 +2,7 @@
 
 Importing the package imports neither TensorFlow nor OpenCV: the public names below are resolved when they are first
 used. From the pictures to the costs, the way of the data is the order of the modules `images`, `weights`, `runtime`,
-`network`, `costs`, `transfer`.
+`network`, `costs`, `transfer`; `observers` watch a run.
 """
 
 import importlib
@@ -13,6 +13,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "Costs": "transfer",
     "NSTGraphError": "errors",
+    "Observer": "transfer",
     "OutputError": "errors",
     "PictureError": "errors",
     "Progress": "transfer",

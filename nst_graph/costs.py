@@ -4,7 +4,7 @@ Nothing here knows of a session, a file or a network. Activations are float32 (1
 arrays, with a static shape.
 """
 
-from typing import Any, Sequence, Tuple
+from typing import Any, List, Sequence, Tuple
 
 import numpy as np
 
@@ -36,7 +36,9 @@ def content_cost(a_c: Any, a_g: Any) -> Any:
     """
     tf = get_runtime().tf
     n_h, n_w, n_c = _dimensions(a_c)
-    return (1 / (4 * n_h * n_w * n_c)) * tf.reduce_sum(tf.square(tf.subtract(a_c, a_g)))
+    with tf.name_scope("content_cost"):
+        target = tf.convert_to_tensor(a_c, name="target")
+        return (1 / (4 * n_h * n_w * n_c)) * tf.reduce_sum(tf.square(tf.subtract(target, a_g)))
 
 
 def gram_matrix(activations: Any) -> Any:
@@ -68,8 +70,16 @@ def gram_matrix(activations: Any) -> Any:
         unrolled = activations.reshape((n_h * n_w, n_c)).astype(np.float64)
         return np.matmul(unrolled.T, unrolled).astype(np.float32)
     tf = get_runtime().tf
-    unrolled = tf.reshape(activations, [n_h * n_w, n_c])
-    return tf.matmul(unrolled, unrolled, transpose_a=True)
+    with tf.name_scope("gram_matrix"):
+        unrolled = tf.reshape(activations, [n_h * n_w, n_c])
+        return tf.matmul(unrolled, unrolled, transpose_a=True)
+
+
+def _layer_name(activations: Any, number: int) -> str:
+    """Return the name of the layer that gave a tensor, `block1_conv1` of block1/block1_conv1/Relu; else a number."""
+    operation = getattr(activations, "op", None)  # arrays and eager tensors have none
+    scopes = operation.name.split("/")[:-1] if operation is not None else []
+    return scopes[-1] if scopes else f"layer_{number}"
 
 
 def style_cost(a_s_layers: Sequence[Any], a_g_layers: Sequence[Any], style_layer_coefficients: Sequence[float]) -> Any:
@@ -85,7 +95,7 @@ def style_cost(a_s_layers: Sequence[Any], a_g_layers: Sequence[Any], style_layer
     Returns
     -------
     tf.Tensor
-        float32 scalar.
+        float32 scalar. What is computed for a layer is named after it: `style_cost/block1_conv1/...`.
 
     Raises
     ------
@@ -103,11 +113,32 @@ def style_cost(a_s_layers: Sequence[Any], a_g_layers: Sequence[Any], style_layer
         )
     tf = get_runtime().tf
     layer_costs = []
-    for a_s, a_g, coefficient in zip(a_s_layers, a_g_layers, style_layer_coefficients):
-        n_h, n_w, n_c = _dimensions(a_g)
-        squares = tf.reduce_sum(tf.square(tf.subtract(gram_matrix(a_s), gram_matrix(a_g))))
-        layer_costs.append((1 / (4 * n_c**2 * (n_h * n_w) ** 2)) * squares * coefficient)
-    return sum(layer_costs)
+    with tf.name_scope("style_cost"):
+        for number, (a_s, a_g, coefficient) in enumerate(
+            zip(a_s_layers, a_g_layers, style_layer_coefficients), start=1
+        ):
+            n_h, n_w, n_c = _dimensions(a_g)
+            with tf.name_scope(_layer_name(a_g, number)):
+                target = tf.convert_to_tensor(gram_matrix(a_s), name="target")
+                squares = tf.reduce_sum(tf.square(tf.subtract(target, gram_matrix(a_g))))
+                layer_costs.append((1 / (4 * n_c**2 * (n_h * n_w) ** 2)) * squares * coefficient)
+        return tf.add_n(layer_costs, name="sum")
+
+
+def style_layer_costs(style_cost: Any) -> List[Any]:
+    """Return each style layer's share of a style cost: the terms of its sum.
+
+    Parameters
+    ----------
+    style_cost : tf.Tensor
+        What the function `style_cost` built in a graph (an eager tensor has no terms any more).
+
+    Returns
+    -------
+    list of tf.Tensor
+        float32 scalars in the order of the layers, coefficients included.
+    """
+    return list(style_cost.op.inputs)
 
 
 def total_cost(content_cost: Any, style_cost: Any, alpha: float, beta: float) -> Any:
@@ -129,4 +160,5 @@ def total_cost(content_cost: Any, style_cost: Any, alpha: float, beta: float) ->
     -----
     Source: the article, "Total cost"; Gatys et al. 2015, equation 7.
     """
-    return alpha * content_cost + beta * style_cost
+    with get_runtime().tf.name_scope("total_cost"):
+        return alpha * content_cost + beta * style_cost

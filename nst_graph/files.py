@@ -1,10 +1,13 @@
-"""Files that are whole or not there: write beside the target, then put in place in one step."""
+"""Writing files: whole or not there, and what a run can do without."""
 
 import contextlib
+import logging
 import os
 import shutil
 import uuid
-from typing import Iterator
+from typing import Any, Callable, Iterator
+
+logger = logging.getLogger(__name__)
 
 
 @contextlib.contextmanager
@@ -40,3 +43,34 @@ def replacing(path: str) -> Iterator[str]:
     finally:
         with contextlib.suppress(OSError):
             os.remove(temporary)
+
+
+class Dispensable:
+    """A file that a run can do without: its first failure is told in one line, and nothing is tried after it.
+
+    Parameters
+    ----------
+    what : str
+        What is written, for that line.
+    given_up : bool
+        Whether to try nothing at all.
+
+    Attributes
+    ----------
+    given_up : bool
+        Whether nothing is tried any more.
+    """
+
+    def __init__(self, what: str, given_up: bool = False) -> None:
+        self._what = what
+        self.given_up = given_up
+
+    def attempt(self, write: Callable[..., Any], *arguments: Any) -> None:
+        """Call what writes, unless it failed before; an OSError goes no further than this."""
+        if self.given_up:
+            return
+        try:
+            write(*arguments)
+        except OSError as error:
+            self.given_up = True
+            logger.warning("%s cannot be written (%s); the run goes on without", self._what, error.strerror or error)

@@ -176,7 +176,21 @@ def deprocess(img: np.ndarray, color_means: np.ndarray) -> np.ndarray:
     return np.clip(img, 0, 255).astype("uint8")
 
 
-def _encoded(picture: np.ndarray, path: str) -> bytes:
+def encoded(picture: np.ndarray, path: str) -> bytes:
+    """Return the bytes of a picture file.
+
+    Parameters
+    ----------
+    picture : ndarray
+        uint8 (h, w, 3), blue, green and red.
+    path : str
+        Its extension says the format; nothing is written.
+
+    Raises
+    ------
+    OutputError
+        If OpenCV has no encoder for the extension, or not for this size.
+    """
     with _codecs_silenced():
         try:
             done, data = cv2.imencode(os.path.splitext(path)[1], picture)
@@ -205,7 +219,7 @@ def write_picture(picture: np.ndarray, path: str) -> None:
     OutputError
         If OpenCV has no encoder for the extension, or the file system refuses.
     """
-    data = _encoded(picture, path)
+    data = encoded(picture, path)
     try:
         with replacing(path) as temporary, open(temporary, "wb") as file:
             file.write(data)
@@ -272,16 +286,39 @@ def check_output(path: str, size: Tuple[int, int], inputs: Sequence[Picture] = (
     OutputError
         If the extension is no picture's, the folder or the file cannot be written, or the file is an input.
     """
-    _encoded(np.zeros((size[1], size[0], 3), np.uint8), path)
+    encoded(np.zeros((size[1], size[0], 3), np.uint8), path)
+    check_file(path, inputs)
+
+
+def check_file(path: str, others: Sequence[Any] = ()) -> None:
+    """See before a long run that a file can be written; nothing that is there is touched.
+
+    Parameters
+    ----------
+    path : str
+        The file to be; its folder is made if it is missing.
+    others : sequence
+        Paths that it must not be; what is no path is passed over.
+
+    Raises
+    ------
+    OutputError
+        If the folder or the file cannot be written, or the file is one of the others.
+    """
     if os.path.isdir(path):
-        raise OutputError(f"{path!r} is a folder; name a picture file in it")
+        raise OutputError(f"{path!r} is a folder; name a file in it")
     check_folder(os.path.dirname(os.path.abspath(path)))
-    if os.path.exists(path):
-        if not os.access(path, os.W_OK):
-            raise OutputError(f"the picture {path!r} is there and must not be written")
-        for picture in inputs:
-            if not isinstance(picture, np.ndarray) and os.path.samefile(picture, path):
-                raise OutputError(f"the picture to write, {path!r}, is a picture to read; name another")
+    if os.path.exists(path) and not os.access(path, os.W_OK):
+        raise OutputError(f"the file {path!r} is there and must not be written")
+    for other in others:
+        if not isinstance(other, np.ndarray) and _same_file(path, other):
+            raise OutputError(f"the file to write, {path!r}, is read or written by the same run already; name another")
+
+
+def _same_file(path: str, other: str) -> bool:
+    if os.path.exists(path) and os.path.exists(other):
+        return os.path.samefile(path, other)
+    return os.path.realpath(path) == os.path.realpath(other)
 
 
 def create_noisy_img(img: np.ndarray, noise_ratio: float, rng: Optional[Any] = None) -> np.ndarray:

@@ -1,9 +1,20 @@
 """Keras's VGG-19, its layers called one after the other on the run's variable, max pooling made average pooling."""
 
-from typing import Any, List, Sequence, Tuple, Union
+from typing import Any, Callable, List, Sequence, Tuple, Union
 
 from nst_graph.runtime import get_runtime
+from nst_graph.vgg19 import LAYERS
 from nst_graph.weights import Weights, find_weights
+
+_BLOCKS = {layer.name: layer.block for layer in LAYERS}
+
+
+def _variable_in_its_block(next_creator: Callable[..., Any], **options: Any) -> Any:
+    """Create a variable of a Keras layer under the name that the layer has when it is called on the run's variable."""
+    tf = get_runtime().tf
+    layer = tf.get_default_graph().get_name_scope().rpartition("/")[2]
+    with tf.name_scope(f"{_BLOCKS[layer]}/{layer}/"):  # the slash at the end: from the top, whatever scope this is
+        return next_creator(**options)
 
 
 def load_vgg19(weights: Union[str, Weights] = "auto") -> Any:
@@ -23,10 +34,19 @@ def load_vgg19(weights: Union[str, Weights] = "auto") -> Any:
     ------
     WeightsError
         If the weights are not to be had; the network is not built then.
+
+    Notes
+    -----
+    Keras builds a whole network with max pools, of which a run needs the layers and their variables alone. That network
+    and what loads the weights are named `keras/...`; the variables are where their layers are used,
+    `block1/block1_conv1/kernel` for example, so that a drawing of the graph has each block in one place.
     """
     arrays = find_weights(weights).arrays
-    vgg_model = get_runtime().keras.applications.VGG19(weights=None, include_top=False)
-    vgg_model.set_weights(arrays)
+    runtime = get_runtime()
+    tf = runtime.tf
+    with tf.name_scope("keras"), tf.variable_creator_scope(_variable_in_its_block):
+        vgg_model = runtime.keras.applications.VGG19(weights=None, include_top=False)
+        vgg_model.set_weights(arrays)
     return vgg_model
 
 
@@ -54,7 +74,8 @@ def create_output_tensors(
     content : tf.Tensor
         float32 (1, n_h, n_w, n_c), the content layer's activations after its ReLU.
     styles : list of tf.Tensor
-        The same of each style layer, in the order of `style_layer_indices`.
+        The same of each style layer, in the order of `style_layer_indices`. Operations are named by block and layer:
+        `block1/block1_conv1/Relu`, `block1/block1_pool/AvgPool`.
 
     Raises
     ------
@@ -66,14 +87,18 @@ def create_output_tensors(
     Source: the article, "Create graph". Average pooling instead of max pooling is Gatys et al. 2015, section 2.
     """
     runtime = get_runtime()
+    tf = runtime.tf
     layers = load_vgg19(weights).layers
     outputs = {}
     x = input_variable
     for index in range(1, len(layers)):
-        if isinstance(layers[index], runtime.keras.layers.MaxPooling2D):
-            # By position: TensorFlow 1 calls the first argument `value` and TensorFlow 2 `input`.
-            x = runtime.tf.nn.avg_pool(x, ksize=[1, 2, 2, 1], strides=[1, 2, 2, 1], padding="SAME")
-        else:
-            x = layers[index](x)
+        layer = layers[index]
+        with tf.name_scope(_BLOCKS[layer.name] + "/"):
+            if isinstance(layer, runtime.keras.layers.MaxPooling2D):
+                with tf.name_scope(layer.name):
+                    # By position: TensorFlow 1 calls the first argument `value` and TensorFlow 2 `input`.
+                    x = tf.nn.avg_pool(x, ksize=[1, 2, 2, 1], strides=[1, 2, 2, 1], padding="SAME")
+            else:
+                x = layer(x)
         outputs[index] = x
     return outputs[content_layer_index], [outputs[index] for index in style_layer_indices]

@@ -131,7 +131,9 @@ class Settings:
     vgg_imagenet_means : tuple of float
         Mean blue, green and red of ImageNet, on the scale 0 to 255.
     log_graph : bool
-        Whether the graph is written for TensorBoard.
+        Whether the graph and the run are logged for TensorBoard.
+    log_pictures_every : int
+        Iterations from one logged picture to the next; 0 logs none. Not a constant of the article's.
     seed : int or None
         Seed of the noise, 0 to 2**32 - 1. None draws other noise on every run, as the article does.
     weights : str
@@ -169,6 +171,7 @@ class Settings:
     learning_rate: float = _setting(2.0, _number("a number above 0", lambda number: number > 0))
     vgg_imagenet_means: Tuple[float, float, float] = _setting((103.939, 116.779, 123.68), _color_means)
     log_graph: bool = _setting(True, _truth)
+    log_pictures_every: int = _setting(20, _integer(0))
     seed: Optional[int] = _setting(None, _optional(_integer(0, 2**32 - 1)))
     weights: str = _setting("auto", _weights)
 
@@ -192,6 +195,20 @@ class Settings:
         """`vgg_imagenet_means` as float64 (1, 1, 3), which broadcasts over a picture (h, w, 3)."""
         return np.array(self.vgg_imagenet_means).reshape((1, 1, 3))
 
+    def constants(self) -> Dict[str, Any]:
+        """Return every constant under the article's name; `VGG_IMAGENET_MEANS` is float64 (1, 1, 3), as there."""
+        return {**{name: getattr(self, name.lower()) for name in _NAMES}, "VGG_IMAGENET_MEANS": self.color_means}
+
+    def words(self) -> Dict[str, str]:
+        """Return every constant under the article's name as the text that `from_words` reads: `400,300` for a size."""
+        return {name: _word(getattr(self, name.lower())) for name in _NAMES}
+
+
+def _word(value: Any) -> str:
+    if isinstance(value, tuple):
+        return ",".join(_word(entry) for entry in value)
+    return repr(value).replace(".0", "") if isinstance(value, float) and value.is_integer() else str(value)
+
 
 _NAMES = tuple(field.name.upper() for field in dataclasses.fields(Settings))
 _PLAIN_TEXT = ("CONTENT_IMG_PATH", "STYLE_IMG_PATH", "GENERATED_IMG_PATH", "WEIGHTS")
@@ -209,22 +226,20 @@ def _parse(name: str, text: str) -> Any:
         return text
 
 
-def overridden(constants: Mapping[str, Any], assignments: Sequence[str]) -> Dict[str, Any]:
-    """Return the article's constants after `NAME=VALUE` words were applied to them.
+def from_words(assignments: Sequence[str], constants: Mapping[str, Any]) -> Settings:
+    """Return the settings that `NAME=VALUE` words make of the article's constants.
 
     Parameters
     ----------
+    assignments : sequence of str
+        Words like `NUM_ITERATIONS=40`, `IMG_SIZE=200,150` or `SEED=None`. The last word for a name holds.
     constants : mapping
         Constants under the article's names, `ALPHA` for example. Other names are passed over, so a module's
         `globals()` will do; a constant that is missing has the article's value.
-    assignments : sequence of str
-        Words like `NUM_ITERATIONS=40`, `IMG_SIZE=200,150` or `SEED=None`. The last word for a name holds.
 
     Returns
     -------
-    dict
-        Every constant under the article's name, checked. `VGG_IMAGENET_MEANS` is float64 (1, 1, 3), blue, green
-        and red, as the article has it.
+    Settings
 
     Raises
     ------
@@ -241,7 +256,4 @@ def overridden(constants: Mapping[str, Any], assignments: Sequence[str]) -> Dict
             hint = f"did you mean {near[0]}?" if near else "there are " + ", ".join(_NAMES)
             raise SettingError(f"there is no constant {name!r}; {hint}")
         values[name] = _parse(name, text)
-    settings = Settings(**{name.lower(): value for name, value in values.items()})
-    result = {name: getattr(settings, name.lower()) for name in _NAMES}
-    result["VGG_IMAGENET_MEANS"] = settings.color_means
-    return result
+    return Settings(**{name.lower(): value for name, value in values.items()})

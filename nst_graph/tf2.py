@@ -90,8 +90,9 @@ def steps(
 
     def run() -> Iterator[Progress]:
         with prepared:
-            for progress in prepared.train(every):
-                yield progress._replace(image=_from_bgr(progress.image, content))
+            for progress in prepared.steps([every]):
+                if progress.image is not None:
+                    yield progress._replace(image=_from_bgr(progress.image, content))
 
     return run()
 

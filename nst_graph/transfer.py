@@ -5,7 +5,7 @@ from typing import Any, Callable, Iterator, NamedTuple, Optional, Sequence, Tupl
 
 import numpy as np
 
-from nst_graph.costs import content_cost, style_cost, total_cost
+from nst_graph.costs import content_cost, style_cost, style_layer_costs, total_cost
 from nst_graph.errors import SettingError
 from nst_graph.images import Picture, create_noisy_img, deprocess, preprocess, read_picture
 from nst_graph.network import create_output_tensors
@@ -15,29 +15,73 @@ from nst_graph.weights import Weights, find_weights
 
 
 class Costs(NamedTuple):
-    """The three costs of an image, as Python floats that hold float32 values."""
+    """The costs of an image, as Python floats that hold float32 values.
+
+    Attributes
+    ----------
+    content, style, total : float
+        The three that the article prints.
+    style_layers : tuple of float
+        Each style layer's share of `style`, in the order of the style layers, coefficients included.
+    """
 
     content: float
     style: float
     total: float
+    style_layers: Tuple[float, ...]
+
+
+def _floats(costs: Costs) -> Costs:
+    return Costs(*(float(cost) for cost in costs[:3]), style_layers=tuple(float(cost) for cost in costs.style_layers))
 
 
 class Progress(NamedTuple):
-    """What a caller is told as a run goes on.
+    """What is told of a training step.
 
     Attributes
     ----------
     iteration : int
-        The training step just done, from 0.
+        The training step done, from 0.
     costs : Costs
         The costs after it.
-    image : ndarray
-        uint8 (h, w, 3), blue, green and red: the picture after it.
+    image : ndarray or None
+        uint8 (h, w, 3), blue, green and red: the picture after it; None where no picture was asked for.
     """
 
     iteration: int
     costs: Costs
-    image: np.ndarray
+    image: Optional[np.ndarray]
+
+
+class Observer:
+    """What watches a run. Subclass it and override what is needed; `nst_graph.observers` has those of this project.
+
+    Attributes
+    ----------
+    every : int
+        Iterations from one picture to the next: a picture is given after iterations 0, `every`, 2 * `every` ... and
+        after the last. 0 asks for none.
+    """
+
+    every: int = 0
+
+    def begin(self, transfer: "Transfer") -> None:
+        """Be told before the first step; the transfer's graph and session are ready."""
+
+    def step(self, progress: Progress) -> None:
+        """Be told of an iteration. It is told when the next one has passed the network, which is what costs come of."""
+
+    def end(self) -> None:
+        """Be told that the run is over, also when an error ends it."""
+
+
+class _Callback(Observer):
+    def __init__(self, callback: Callable[[Progress], Any], every: int) -> None:
+        self._callback, self.every = callback, every
+
+    def step(self, progress: Progress) -> None:
+        if progress.image is not None:
+            self._callback(progress)
 
 
 class Transfer:
@@ -45,6 +89,19 @@ class Transfer:
 
     The steps are the article's and `legacy_script.py` has them one after the other; the numbers of both are equal, bit
     for bit.
+
+    Attributes
+    ----------
+    settings : Settings
+        As given.
+    weights_source : str
+        Where the weights are from, in a line.
+    session : tf.Session
+        Holds the graph, which is finalised.
+    input_var : tf.Variable
+        The image, float32 (1, h, w, 3).
+    roots : tuple
+        Operations that everything of a run can be reached from: what assigns a picture, the training step, the costs.
 
     Parameters
     ----------
@@ -77,11 +134,12 @@ class Transfer:
         weights: Union[str, Weights] = "auto",
     ) -> None:
         self._images = content_img, style_img, generated_img_init
-        self._settings = settings
+        self.settings = settings
         self._weights = weights
 
     def __enter__(self) -> "Transfer":
         weights = find_weights(self._weights)
+        self.weights_source = weights.source
         runtime = get_runtime()
         with contextlib.ExitStack() as stack:
             self.session = stack.enter_context(contextlib.closing(runtime.new_session()))
@@ -97,7 +155,7 @@ class Transfer:
     def _build(self, weights: Weights) -> None:
         runtime = get_runtime()
         tf, keras_backend = runtime.tf, runtime.keras.backend
-        settings, session = self._settings, self.session
+        settings, session = self.settings, self.session
         content_img, style_img, generated_img_init = self._images
 
         self.input_var = input_var = tf.Variable(
@@ -107,8 +165,9 @@ class Transfer:
             name="input_var",
         )
         # A picture that is fed stays out of the graph; one that is assigned as an array becomes a constant in it.
-        picture = tf.placeholder(tf.float32, content_img.shape, name="picture")
-        assign = input_var.assign(picture)
+        with tf.name_scope("input_var/"):
+            picture = tf.placeholder(tf.float32, content_img.shape, name="picture")
+            assign = input_var.assign(picture).op
         x_content, x_styles = create_output_tensors(
             input_var, settings.content_layer_index, settings.style_layer_indices, weights
         )
@@ -117,26 +176,37 @@ class Transfer:
         session.run(tf.variables_initializer([input_var]))
         inference = {keras_backend.learning_phase(): 0}
         a_content = session.run(x_content, feed_dict=inference)
-        session.run(assign.op, feed_dict={picture: style_img})
+        session.run(assign, feed_dict={picture: style_img})
         a_styles = session.run(x_styles, feed_dict=inference)
 
         j_content = content_cost(a_content, x_content)
         j_style = style_cost(a_styles, x_styles, settings.style_layer_coefficients)
-        self._costs = Costs(j_content, j_style, total_cost(j_content, j_style, settings.alpha, settings.beta))
+        j_total = total_cost(j_content, j_style, settings.alpha, settings.beta)
+        self._costs = Costs(j_content, j_style, j_total, tuple(style_layer_costs(j_style)))
 
-        session.run(assign.op, feed_dict={picture: generated_img_init})
-        self._train_op = optimizer.minimize(self._costs.total, var_list=[input_var])
+        session.run(assign, feed_dict={picture: generated_img_init})
+        with tf.name_scope("train"):
+            self._train_op = optimizer.minimize(j_total, var_list=[input_var])
         # Never tf.global_variables_initializer(): it would put random numbers in place of the pretrained weights.
         session.run(tf.variables_initializer(optimizer.variables()))
         session.graph.finalize()
+        self.roots = assign, self._train_op, j_total.op
 
-    def step(self) -> None:
-        """Train the image by one step of Adam."""
-        self.session.run(self._train_op)
+    def step(self) -> Costs:
+        """Train the image by one step of Adam.
+
+        Returns
+        -------
+        Costs
+            Those of the image BEFORE the step: the gradient passes it through the network anyway. They are equal, bit
+            for bit, to what `costs` would have returned.
+        """
+        costs, _ = self.session.run([self._costs, self._train_op])
+        return _floats(costs)
 
     def costs(self) -> Costs:
         """Return the costs of the image as it is now; this takes a forward pass."""
-        return Costs(*(float(cost) for cost in self.session.run(self._costs)))
+        return _floats(self.session.run(self._costs))
 
     def image(self) -> np.ndarray:
         """Return the image as it is now: float32 (1, h, w, 3), preprocessed."""
@@ -144,26 +214,71 @@ class Transfer:
 
     def picture(self) -> np.ndarray:
         """Return the image as it is now as a picture: uint8 (h, w, 3), blue, green and red."""
-        return deprocess(self.image()[0], self._settings.color_means)
+        return self._picture(self.image())
 
-    def train(self, every: int) -> Iterator[Progress]:
-        """Train the image by `num_iterations` steps and tell how it goes.
+    def content_picture(self) -> np.ndarray:
+        """Return the content image as the network sees it, resized: uint8 (h, w, 3), blue, green and red."""
+        return self._picture(self._images[0])
+
+    def style_picture(self) -> np.ndarray:
+        """Return the style image likewise."""
+        return self._picture(self._images[1])
+
+    def _picture(self, img: np.ndarray) -> np.ndarray:
+        return deprocess(img[0], self.settings.color_means)
+
+    def steps(self, every: Sequence[int] = ()) -> Iterator[Progress]:
+        """Train the image by `num_iterations` steps and tell of each.
+
+        Costs cost nothing: those after a step come with the next one, and only those after the last step take a forward
+        pass of their own.
 
         Parameters
         ----------
-        every : int
-            Steps from one word to the next.
+        every : sequence of int
+            Iterations from one picture to the next, for each who wants pictures; 0 asks for none.
 
         Yields
         ------
         Progress
-            After steps 0, `every`, 2 * `every` ... and after the last.
+            Of every iteration, with a picture after those that one of `every` divides and after the last.
         """
-        last = self._settings.num_iterations - 1
-        for i in range(self._settings.num_iterations):
-            self.step()
-            if i % every == 0 or i == last:
-                yield Progress(i, self.costs(), self.picture())
+        last = self.settings.num_iterations - 1
+        picture = None
+        for i in range(self.settings.num_iterations):
+            costs = self.step()
+            if i > 0:
+                yield Progress(i - 1, costs, picture)
+            picture = self.picture() if any(_due(i, last, period) for period in every) else None
+        if last >= 0:
+            yield Progress(last, self.costs(), picture)
+
+    def train(self, observers: Sequence[Observer] = ()) -> None:
+        """Train the image by `num_iterations` steps while others watch.
+
+        Parameters
+        ----------
+        observers : sequence of Observer
+            Told in their order. Without any the costs after the last step are not computed.
+        """
+        last = self.settings.num_iterations - 1
+        if not observers:
+            for _ in range(self.settings.num_iterations):
+                self.step()
+            return
+        with contextlib.ExitStack() as stack:
+            for observer in observers:
+                observer.begin(self)
+                stack.callback(observer.end)
+            for progress in self.steps([observer.every for observer in observers]):
+                for observer in observers:
+                    wanted = _due(progress.iteration, last, observer.every)
+                    observer.step(progress if wanted else progress._replace(image=None))
+
+
+def _due(iteration: int, last: int, every: int) -> bool:
+    """Whether a picture is wanted after an iteration."""
+    return every > 0 and (iteration % every == 0 or iteration == last)
 
 
 def check_every(every: int) -> None:
@@ -217,6 +332,7 @@ def stylize(
     learning_rate: float = Settings.learning_rate,
     callback: Optional[Callable[[Progress], Any]] = None,
     callback_every: int = 20,
+    observers: Sequence[Observer] = (),
 ) -> np.ndarray:
     """Paint the content of one picture in the style of another; the defaults are the article's run.
 
@@ -238,10 +354,11 @@ def stylize(
     alpha, beta, noise_ratio, content_layer_index, style_layer_indices, style_layer_coefficients, learning_rate
         The article's constants: see `nst_graph.Settings`.
     callback : callable, optional
-        Called with a `Progress` after steps 0, `callback_every`, 2 * `callback_every` ... and after the last. Each call
-        takes a forward pass, about a third of a step.
+        Called with a `Progress` of steps 0, `callback_every`, 2 * `callback_every` ... and of the last.
     callback_every : int
         Steps from one call to the next, at least 1.
+    observers : sequence of Observer
+        What watches the run, a `nst_graph.observers.ProgressBar()` or `TensorBoard("log")` for example.
 
     Returns
     -------
@@ -273,11 +390,9 @@ def stylize(
         learning_rate=learning_rate,
     )
     check_every(callback_every)
+    watching = list(observers)
+    if callback is not None:
+        watching.append(_Callback(callback, callback_every))
     with prepare(content, style, settings, weights) as transfer:
-        if callback is None:
-            for _ in range(settings.num_iterations):
-                transfer.step()
-        else:
-            for progress in transfer.train(callback_every):
-                callback(progress)
+        transfer.train(watching)
         return transfer.picture()

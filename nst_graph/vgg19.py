@@ -35,6 +35,11 @@ class Layer(NamedTuple):
         return "conv" in self.name
 
     @property
+    def block(self) -> str:
+        """Name of the block that the layer is in: `block1` for block1_conv1 and for block1_pool."""
+        return self.name.partition("_")[0]
+
+    @property
     def weight_shapes(self) -> Tuple[Tuple[int, ...], ...]:
         """Shapes of kernel (height, width, in, out) and bias (out,); nothing for a pool."""
         if not self.is_convolution:

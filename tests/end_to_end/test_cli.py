@@ -112,7 +112,9 @@ def test_help_version_and_mistakes(tmp_path):
     assert command(tmp_path, "--version").stdout.startswith("nst_graph ")
     for words in ([], ["nothing"], ["runtimes", "more"]):
         done = command(tmp_path, *words)
-        assert done.returncode == 2 and "error: " in done.stderr and "Traceback" not in done.stderr
+        assert done.returncode == 2
+        (line,) = done.stderr.splitlines()
+        assert "error: " in line and "--help" in line
 
 
 def test_neither_help_nor_the_list_imports_what_takes_long(tmp_path):
@@ -120,7 +122,7 @@ def test_neither_help_nor_the_list_imports_what_takes_long(tmp_path):
         "import sys\nfrom nst_graph.cli import main\n"
         "for words in (['--help'], ['runtimes']):\n"
         "    try:\n        main(words)\n    except SystemExit:\n        pass\n"
-        "assert not {'tensorflow', 'keras', 'tf_keras', 'cv2', 'h5py', 'numpy'} & set(sys.modules)\n"
+        "assert not {'tensorflow', 'keras', 'tf_keras', 'cv2', 'h5py'} & set(sys.modules)\n"
     )
     (tmp_path / "look.py").write_text(program)
     done = command(tmp_path, script="look.py")

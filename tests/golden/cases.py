@@ -55,6 +55,15 @@ FUNCTIONS: Dict[str, Dict[str, list]] = {
         # Only the channels must agree: a style picture may be of another size than the generated one.
         "style of another size": [[Activations(18, (1, 3, 4, 3))], [Activations(19, ODD)], [0.5]],
     },
+    # What goes in is a style cost, of these arguments.
+    "style_layer_costs": {
+        "one layer": [[Activations(20, ODD)], [Activations(21, ODD)], [0.7]],
+        "three layers": [
+            [Activations(22, ODD), Activations(23, WIDE), Activations(24, ONE_POSITION)],
+            [Activations(25, ODD), Activations(26, WIDE), Activations(27, ONE_POSITION)],
+            [0.3, 1.7, 0.05],
+        ],
+    },
     "total_cost": {
         "the article's weights": [5971.25, 254285472.0, 10, 40],
         "fractions": [0.75, 3.5, 0.1, 2.5],

@@ -47,10 +47,16 @@ def style_cost(a_s_layers, a_g_layers, coefficients):
     return numpy_nst.style_cost([numpy_nst.gram(a_s) for a_s in a_s_layers], a_g_layers, coefficients)
 
 
+def style_layer_costs(*layers):
+    """Return the style cost of each layer by itself."""
+    return [style_cost([a_s], [a_g], [coefficient]) for a_s, a_g, coefficient in zip(*layers)]
+
+
 FUNCTIONS = {
     "content_cost": numpy_nst.content_cost,
     "gram_matrix": numpy_nst.gram,
     "style_cost": style_cost,
+    "style_layer_costs": style_layer_costs,
     "total_cost": numpy_nst.total_cost,
 }
 

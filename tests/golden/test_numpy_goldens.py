@@ -82,7 +82,11 @@ def test_cost_functions(function, case, kind):
 
     arguments = cases.realised(cases.FUNCTIONS[function][case])
     with get_runtime().session_scope() as session:
-        cost = getattr(costs, function)(*(tensors(arguments) if kind == "tensors" else arguments))
+        if kind == "tensors":
+            arguments = tensors(arguments)
+        if function == "style_layer_costs":
+            arguments = [costs.style_cost(*arguments)]
+        cost = getattr(costs, function)(*arguments)
         found = session.run(tf.convert_to_tensor(cost))
     # Relative to the largest entry of a matrix; measured: 2.4e-7.
     golden = np.array(GOLDENS["functions"][function][case])
@@ -123,7 +127,7 @@ def test_runs(name, known_weights):
         for i, *golden in GOLDENS["runs"][name]:
             if i >= 0:
                 transfer.step()
-            np.testing.assert_allclose(transfer.costs(), golden, rtol=TOLERANCES[i], err_msg=f"iteration {i}")
+            np.testing.assert_allclose(transfer.costs()[:3], golden, rtol=TOLERANCES[i], err_msg=f"iteration {i}")
 
 
 def test_stylize_passes_every_constant_on(known_weights):
@@ -143,7 +147,7 @@ def test_stylize_passes_every_constant_on(known_weights):
     )
     for progress, (i, *golden) in zip_longest(seen, GOLDENS["runs"][name][1:]):
         assert progress.iteration == i
-        np.testing.assert_allclose(progress.costs, golden, rtol=TOLERANCES[i], err_msg=f"iteration {i}")
+        np.testing.assert_allclose(progress.costs[:3], golden, rtol=TOLERANCES[i], err_msg=f"iteration {i}")
 
 
 class TestRegenerate:

@@ -42,9 +42,9 @@ def check(golden, folder, iterations, weights):
                 transfer.step()
             if i in rows:
                 tolerance = next(tolerance for last, tolerance in TOLERANCES if i <= last)
-                costs = transfer.costs()
+                costs = transfer.costs()[:3]
                 difference = np.divide(costs, rows[i]) - 1
-                print(f"i = {i}: {tuple(costs)} relative difference {difference}")
+                print(f"i = {i}: {costs} relative difference {difference}")
                 np.testing.assert_allclose(costs, rows[i], rtol=tolerance, err_msg=f"iteration {i}")
         return deprocess(transfer.image()[0], settings.color_means)
 

@@ -173,7 +173,7 @@ def train(problem, settings, iterations):
         for i, *expected_costs, expected_img in expected:
             if i >= 0:
                 transfer.step()
-            yield i, transfer.costs(), transfer.image(), expected_costs, expected_img
+            yield i, transfer.costs()[:3], transfer.image(), expected_costs, expected_img
 
 
 def rms(array):

@@ -27,7 +27,7 @@ def check(images, settings, weights, steps):
             if step:
                 ours.step()
             # float32 sums in another order. Measured on TensorFlow 2.21 and 1.15: 8e-7 at most.
-            np.testing.assert_allclose(ours.costs(), costs, rtol=5e-6)
+            np.testing.assert_allclose(ours.costs()[:3], costs, rtol=5e-6)
         difference = np.abs(ours.image() - their_image)
     # Adam turns a gradient that is almost 0 into a step of almost the learning rate, so single entries may part.
     assert np.median(difference) < 1e-4  # measured: 1.2e-7

@@ -222,7 +222,7 @@ class TestCheckOutput:
     def test_refuses_an_input(self, tmp_path):
         path = write(tmp_path / "x.jpg", b"precious")
         other = write(tmp_path / "y.jpg", b"other")
-        with pytest.raises(OutputError, match="is a picture to read"):
+        with pytest.raises(OutputError, match="is read or written by the same run already"):
             check_output(path, (40, 30), inputs=[np.zeros((1, 1, 3)), other, str(tmp_path / "." / "x.jpg")])
 
     def test_refuses_a_folder_that_cannot_be(self, tmp_path):

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from nst_graph.errors import SettingError
-from nst_graph.settings import Settings, overridden
+from nst_graph.settings import Settings, from_words
 
 
 def test_defaults_are_the_articles():
-    constants = overridden({}, [])
+    constants = from_words([], {}).constants()
     means = constants.pop("VGG_IMAGENET_MEANS")
     assert means.shape == (1, 1, 3) and means.dtype == np.float64
     assert means.ravel().tolist() == [103.939, 116.779, 123.68]
@@ -27,6 +27,7 @@ def test_defaults_are_the_articles():
         "NUM_ITERATIONS": 500,
         "LEARNING_RATE": 2,
         "LOG_GRAPH": True,
+        "LOG_PICTURES_EVERY": 20,
         "SEED": None,
         "WEIGHTS": "auto",
     }
@@ -61,13 +62,13 @@ def test_are_frozen():
 )
 def test_a_word_overrides(word, value):
     name = word.split("=")[0]
-    assert overridden({}, [word])[name] == value
-    assert type(overridden({}, [word])[name]) is type(value)
+    assert from_words([word], {}).constants()[name] == value
+    assert type(from_words([word], {}).constants()[name]) is type(value)
 
 
 def test_constants_of_a_program_are_taken_and_other_names_passed_over():
     constants = {"ALPHA": 7, "BETA": 8, "os": object(), "__name__": "x", "VGG_IMAGENET_MEANS": np.ones((1, 1, 3))}
-    result = overridden(constants, ["BETA=9", "BETA=10"])
+    result = from_words(["BETA=9", "BETA=10"], constants).constants()
     assert (result["ALPHA"], result["BETA"]) == (7, 10)
     assert result["VGG_IMAGENET_MEANS"].tolist() == [[[1, 1, 1]]]
     assert "os" not in result
@@ -75,10 +76,10 @@ def test_constants_of_a_program_are_taken_and_other_names_passed_over():
 
 def test_style_layers_and_coefficients_together():
     words = ["STYLE_LAYER_INDICES=4,1", "STYLE_LAYER_COEFFICIENTS=[0.9, 0]"]
-    result = overridden({}, words)
+    result = from_words(words, {}).constants()
     assert result["STYLE_LAYER_INDICES"] == (4, 1)
     assert result["STYLE_LAYER_COEFFICIENTS"] == (0.9, 0.0)
-    one = overridden({}, ["STYLE_LAYER_INDICES=7", "STYLE_LAYER_COEFFICIENTS=1"])
+    one = from_words(["STYLE_LAYER_INDICES=7", "STYLE_LAYER_COEFFICIENTS=1"], {}).constants()
     assert one["STYLE_LAYER_INDICES"] == (7,)
 
 
@@ -131,7 +132,7 @@ def test_style_layers_and_coefficients_together():
 )
 def test_refuses_in_one_line(word, message):
     with pytest.raises(SettingError) as caught:
-        overridden({}, [word])
+        from_words([word], {}).constants()
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 500
@@ -139,9 +140,30 @@ def test_refuses_in_one_line(word, message):
 
 def test_refuses_a_run_without_a_cost():
     with pytest.raises(SettingError, match="both be 0"):
-        overridden({}, ["ALPHA=0", "BETA=0"])
+        from_words(["ALPHA=0", "BETA=0"], {}).constants()
 
 
 def test_numpy_numbers_are_numbers():
     settings = Settings(seed=np.int64(3), alpha=np.float32(2), img_size=np.array([8, 6]))
     assert (settings.seed, settings.alpha, settings.img_size) == (3, 2.0, (8, 6))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        Settings(),
+        Settings(
+            alpha=0.1, beta=1e-7, seed=7, style_layer_indices=[2], style_layer_coefficients=[1e20], log_graph=False
+        ),
+        Settings(content_img_path="a,b=c.jpg", vgg_imagenet_means=(0, 1.5, -2), weights="random", img_size=(1, 32766)),
+    ],
+    ids=["article", "numbers", "others"],
+)
+def test_words_are_what_makes_the_settings(settings):
+    words = [f"{name}={word}" for name, word in settings.words().items()]
+    assert from_words(words, {}) == settings
+
+
+def test_words_are_short():
+    words = Settings().words()
+    assert (words["IMG_SIZE"], words["ALPHA"], words["NOISE_RATIO"], words["SEED"]) == ("400,300", "10", "0.6", "None")

@@ -1,0 +1,259 @@
+"""A run in TensorBoard: its graph, costs, pictures, settings and pace, in an event file in a folder of its own.
+
+An event file is a TFRecord file of `Event` messages. It is written here record by record: TensorFlow's own
+`FileWriter` hands them to a thread, where an error (a full disk) is lost on some releases and stops the program on
+others. Losing the log never ends a run.
+"""
+
+import contextlib
+import logging
+import os
+import re
+import socket
+import time
+from typing import Any, Iterator, List, Optional
+
+import numpy as np
+
+from nst_graph.files import Dispensable
+from nst_graph.images import encoded
+from nst_graph.runtime import get_runtime
+from nst_graph.settings import Settings
+from nst_graph.transfer import Costs
+from nst_graph.vgg19 import LAYERS
+
+logger = logging.getLogger(__name__)
+
+#: Entries above which a constant's values are left out of the logged graph.
+LARGEST_CONSTANT = 1024
+
+#: Constants that the folder's name does not repeat: it has the pictures' names, and the rest changes no number.
+_NOT_IN_NAMES = ("CONTENT_IMG_PATH", "STYLE_IMG_PATH", "GENERATED_IMG_PATH", "LOG_GRAPH", "LOG_PICTURES_EVERY")
+
+
+def run_name(settings: Settings, now: float) -> str:
+    """Return a run's name: when it began, content and style, and what is not the article's.
+
+    Parameters
+    ----------
+    settings : Settings
+        Of the run.
+    now : float
+        Seconds since 1970.
+
+    Returns
+    -------
+    str
+        `2026-11-24_17-16-07_cat_starry_night_ALPHA=5_SEED=0` for example. The order of names is that of time.
+    """
+    defaults = Settings().words()
+    stems = [os.path.splitext(os.path.basename(p))[0] for p in (settings.content_img_path, settings.style_img_path)]
+    changed = [
+        f"{name}={word}"
+        for name, word in settings.words().items()
+        if word != defaults[name] and name not in _NOT_IN_NAMES
+    ]
+    name = "_".join([time.strftime("%Y-%m-%d_%H-%M-%S", time.localtime(now)), *stems, *changed])
+    return re.sub(r"[^\w=,.-]+", "-", name)[:150]  # a file name has room for 255 bytes, a list of runs for less
+
+
+def readable_graph(roots: List[Any]) -> Any:
+    """Return the part of a graph that some operations need, without the values of its large constants.
+
+    Parameters
+    ----------
+    roots : list of tf.Operation
+        For example the training step and the total cost.
+
+    Returns
+    -------
+    tf.GraphDef
+        With the shapes of all tensors. What loads the weights, initialises variables or belongs to Keras's own
+        max-pooled network is not in it, unless a root needs it.
+    """
+    tf = get_runtime().tf
+    graph = roots[0].graph
+    needed, todo = set(), list(roots)
+    while todo:
+        operation = todo.pop()
+        if operation not in needed:
+            needed.add(operation)
+            todo.extend(source.op for source in operation.inputs)
+            todo.extend(operation.control_inputs)
+    logged = tf.GraphDef(versions=graph.graph_def_versions)
+    for operation in graph.get_operations():
+        if operation not in needed:
+            continue
+        shapes = [output.shape.as_proto() for output in operation.outputs]
+        # Its own message would hold its values: 192 MB for the content target of a picture of 3000x2000.
+        if operation.type == "Const" and (operation.outputs[0].shape.num_elements() or 0) > LARGEST_CONSTANT:
+            dtype = operation.outputs[0].dtype.as_datatype_enum
+            node = logged.node.add(name=operation.name, op="Const")
+            node.attr["dtype"].type = dtype
+            node.attr["value"].tensor.dtype = dtype
+            node.attr["value"].tensor.tensor_shape.CopyFrom(shapes[0])
+        else:
+            node = logged.node.add()
+            node.CopyFrom(operation.node_def)
+        if shapes:
+            node.attr["_output_shapes"].list.shape.extend(shapes)
+    return logged
+
+
+def _table(rows: Any) -> str:
+    lines = ["| constant | value |", "| --- | --- |"]
+    return "\n".join(lines + ["| {} | {} |".format(name, value.replace("|", "\\|")) for name, value in rows])
+
+
+@contextlib.contextmanager
+def _tensorflows_errors() -> Iterator[None]:
+    """Raise what TensorFlow says of a file as the OSError that it is."""
+    try:
+        yield
+    except get_runtime().tf.errors.OpError as error:
+        raise OSError(error.message) from error
+
+
+def _tensorboard_is_there() -> bool:
+    try:
+        import tensorboard  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
+class EventLog:
+    """One run's log for TensorBoard.
+
+    What cannot be written (no permission, disk full, folder gone) is told once through the logger `nst_graph`, and the
+    calls after it do nothing.
+
+    Parameters
+    ----------
+    log_dir : str or None
+        Folder of all runs, `log` for example; made if it is missing. The run's own folder is made in it. None logs
+        nothing.
+    settings : Settings
+        Logged as a table.
+    weights_source : str
+        Where the weights are from, for that table.
+    pictures_every : int
+        Iterations from one picture to the next; 0 logs no pictures.
+    """
+
+    def __init__(self, log_dir: Optional[str], settings: Settings, weights_source: str, pictures_every: int) -> None:
+        self._settings = settings
+        self._pictures_every = pictures_every
+        self._last_time: Optional[float] = None
+        self._dispensable = Dispensable(f"the log in {log_dir!r}", given_up=log_dir is None)
+        self._dispensable.attempt(self._open, log_dir)
+        tf = get_runtime().tf
+        self._write(file_version="brain.Event:2")
+        facts = {"weights from": weights_source, "TensorFlow": get_runtime().version}
+        self._value(
+            0,
+            tag="settings",
+            metadata=tf.SummaryMetadata(plugin_data=tf.SummaryMetadata.PluginData(plugin_name="text")),
+            tensor=tf.make_tensor_proto(_table([*settings.words().items(), *facts.items()]), dtype=tf.string),
+        )
+        if not self._dispensable.given_up and not _tensorboard_is_there():
+            logger.warning("TensorBoard is not installed, so the log cannot be looked at yet: pip install tensorboard")
+
+    def _open(self, log_dir: str) -> None:
+        now = time.time()
+        name = run_name(self._settings, now)
+        if not os.path.exists(log_dir):
+            os.makedirs(log_dir)
+        for attempt in range(1, 1000):  # two runs that begin in the same second have folders of their own
+            folder = os.path.join(log_dir, name if attempt == 1 else f"{name}_{attempt}")
+            try:
+                os.mkdir(folder)
+                break
+            except FileExistsError:
+                continue
+        self._path = os.path.join(folder, f"events.out.tfevents.{now:.0f}.{socket.gethostname()}")
+        with _tensorflows_errors():
+            self._records = get_runtime().tf.io.TFRecordWriter(self._path)
+
+    def _append(self, event: Any) -> None:
+        with _tensorflows_errors():
+            self._records.write(event.SerializeToString())
+            self._records.flush()  # whoever looks on sees the run as it is
+        os.stat(self._path)  # a file whose folder is gone takes writes without a word
+
+    def _write(self, **event: Any) -> None:
+        self._dispensable.attempt(self._append, get_runtime().tf.Event(wall_time=time.time(), **event))
+
+    def _value(self, iteration: int, **value: Any) -> None:
+        tf = get_runtime().tf
+        self._write(step=iteration, summary=tf.Summary(value=[tf.Summary.Value(**value)]))
+
+    def graph(self, *roots: Any) -> None:
+        """Log the part of the graph that some operations need, see `readable_graph`.
+
+        Parameters
+        ----------
+        *roots : tf.Operation
+            The training step and the total cost, for example.
+        """
+        if not self._dispensable.given_up:
+            self._write(graph_def=readable_graph(list(roots)).SerializeToString())
+
+    def costs(self, iteration: int, costs: Costs) -> None:
+        """Log the costs after an iteration, and the seconds since the iteration before.
+
+        Parameters
+        ----------
+        iteration : int
+            The step in TensorBoard. What is before the first, -1, is not logged.
+        costs : Costs
+            Tags are `cost/content`, `cost/style`, `cost/total`, and `style_cost/block1_conv1` and so on for the shares
+            of the style layers. From the second call on there is `pace/seconds_per_iteration`.
+        """
+        if iteration < 0 or self._dispensable.given_up:
+            return
+        scalars = {"cost/content": costs.content, "cost/style": costs.style, "cost/total": costs.total}
+        for index, cost in zip(self._settings.style_layer_indices, costs.style_layers):
+            scalars["style_cost/" + LAYERS[index].name] = cost
+        now = time.perf_counter()
+        if self._last_time is not None:
+            scalars["pace/seconds_per_iteration"] = now - self._last_time
+        self._last_time = now
+        tf = get_runtime().tf
+        values = [tf.Summary.Value(tag=tag, simple_value=value) for tag, value in scalars.items()]
+        self._write(step=iteration, summary=tf.Summary(value=values))
+
+    def wants_picture(self, iteration: int) -> bool:
+        """Whether a picture after this iteration is to be logged; the one after the last always is, if any are."""
+        every = self._pictures_every
+        return not self._dispensable.given_up and every > 0 and iteration % every == 0
+
+    def picture(self, name: str, iteration: int, picture: np.ndarray) -> None:
+        """Log a picture as a JPEG of OpenCV's quality, unless no pictures are logged.
+
+        Parameters
+        ----------
+        name : str
+            The tag is `picture/` and the name; TensorBoard shows pictures of one prefix side by side.
+        iteration : int
+            The step in TensorBoard.
+        picture : ndarray
+            uint8 (h, w, 3), blue, green and red.
+        """
+        if self._dispensable.given_up or not self._pictures_every:
+            return
+        image = get_runtime().tf.Summary.Image(
+            height=picture.shape[0],
+            width=picture.shape[1],
+            colorspace=3,
+            encoded_image_string=encoded(picture, "picture.jpg"),
+        )
+        self._value(iteration, tag="picture/" + name, image=image)
+
+    def close(self) -> None:
+        """End the log."""
+        self._dispensable.attempt(self._close)
+
+    def _close(self) -> None:
+        with _tensorflows_errors():
+            self._records.close()

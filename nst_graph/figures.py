@@ -1,0 +1,133 @@
+"""Pictures about pictures: rows of content + style -> generated, and the plot of a run's costs."""
+
+import os
+from typing import Any, List, Sequence, Tuple
+
+import numpy as np
+
+from nst_graph.errors import OutputError, RuntimeMissingError
+from nst_graph.files import replacing
+from nst_graph.images import cv2
+
+#: Colours, blue, green and red.
+_WHITE, _INK = (255, 255, 255), (64, 64, 64)
+
+#: One row of a figure: content, style, generated, each uint8 (h, w, 3), blue, green and red.
+Row = Tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
+def _sign(height: int, arrow: bool) -> np.ndarray:
+    """Draw a plus or an arrow, white around it, as wide as a quarter of a row's height."""
+    width = max(height // 4, 8)
+    sign = np.full((height, width, 3), _WHITE, np.uint8)
+    x, y, half = width // 2, height // 2, width // 4
+    thickness = max(height // 60, 1)
+    if arrow:
+        cv2.arrowedLine(sign, (x - half, y), (x + half, y), _INK, thickness, cv2.LINE_AA, tipLength=0.4)
+    else:
+        cv2.line(sign, (x - half, y), (x + half, y), _INK, thickness, cv2.LINE_AA)
+        cv2.line(sign, (x, y - half), (x, y + half), _INK, thickness, cv2.LINE_AA)
+    return sign
+
+
+def pairs_figure(rows: Sequence[Row], height: int = 300) -> np.ndarray:
+    """Show content + style -> generated, one row for each pair, like the figure at the head of the article.
+
+    Parameters
+    ----------
+    rows : sequence of tuple of ndarray
+        Content, style and generated picture: uint8 (h, w, 3), blue, green and red, of any sizes.
+    height : int
+        Height of a row in pixels; a picture keeps its proportions, and a column is as wide as its widest picture.
+
+    Returns
+    -------
+    ndarray
+        uint8 (h, w, 3), blue, green and red, on white.
+    """
+    scaled = [[_scaled(picture, height) for picture in row] for row in rows]
+    columns = [max(row[column].shape[1] for row in scaled) for column in range(3)]
+    plus, arrow = _sign(height, arrow=False), _sign(height, arrow=True)
+    gap = max(height // 20, 1)
+    lines: List[np.ndarray] = []
+    for row in scaled:
+        content, style, generated = (_in_the_middle(picture, room) for picture, room in zip(row, columns))
+        line = np.hstack([content, plus, style, arrow, generated])
+        lines += [np.full((gap, line.shape[1], 3), _WHITE, np.uint8)] * bool(lines) + [line]
+    return np.vstack(lines)
+
+
+def _scaled(picture: np.ndarray, height: int) -> np.ndarray:
+    width = max(round(picture.shape[1] * height / picture.shape[0]), 1)
+    # A picture that gets smaller is averaged: interpolated between few of its pixels, fine strokes turn into noise.
+    interpolation = cv2.INTER_AREA if picture.shape[0] > height else cv2.INTER_CUBIC
+    return cv2.resize(picture, (width, height), interpolation=interpolation)
+
+
+def _in_the_middle(picture: np.ndarray, width: int) -> np.ndarray:
+    room = np.full((picture.shape[0], width, 3), _WHITE, np.uint8)
+    left = (width - picture.shape[1]) // 2
+    room[:, left : left + picture.shape[1]] = picture
+    return room
+
+
+def check_plot(path: str) -> None:
+    """See before a long run that its costs can be plotted to a file.
+
+    Raises
+    ------
+    RuntimeMissingError
+        If Matplotlib is not installed.
+    OutputError
+        If the extension is none that Matplotlib writes.
+    """
+    extension = os.path.splitext(path)[1].lower()
+    kinds = _matplotlib().backend_bases.FigureCanvasBase.get_supported_filetypes()
+    if extension[1:] not in kinds:
+        raise OutputError(f"Matplotlib cannot write {path!r}; name a file that ends in .png, .svg or .pdf, for example")
+
+
+def _matplotlib() -> Any:
+    # Here and not above: it takes half a second to import, which runs without a plot do not need.
+    try:
+        import matplotlib.backend_bases
+        import matplotlib.figure
+    except ImportError as error:
+        raise RuntimeMissingError(f"a plot needs Matplotlib ({error}): pip install matplotlib") from error
+    return matplotlib
+
+
+def plot_costs(columns: Sequence[str], rows: Sequence[Sequence[float]], path: str) -> None:
+    """Plot costs over iterations on a logarithmic scale.
+
+    Parameters
+    ----------
+    columns : sequence of str
+        Names, the first that of the iteration: `nst_graph.observers.History.columns`.
+    rows : sequence of sequence of float
+        Values, one row for each iteration. Costs that are 0 have no place on this scale and are left out.
+    path : str
+        The file; its extension says the format.
+
+    Raises
+    ------
+    RuntimeMissingError
+        If Matplotlib is not installed.
+    OutputError
+        If the file cannot be written.
+    """
+    figure = _matplotlib().figure.Figure(figsize=(8, 5), layout="constrained")
+    axes = figure.add_subplot(xlabel="iteration", ylabel="cost", yscale="log")
+    iterations, *costs = np.array(rows, dtype=float).T.reshape(len(columns), -1)
+    for name, values in zip(columns[1:], costs):
+        if name.startswith("style_cost_"):
+            axes.plot(iterations, values, label=name[len("style_cost_") :], linewidth=1, linestyle="--")
+        else:
+            axes.plot(iterations, values, label=name[: -len("_cost")], linewidth=2)
+    axes.grid(alpha=0.3)
+    axes.legend(loc="upper left", bbox_to_anchor=(1, 1))  # beside the lines, which leave no corner free
+    try:
+        with replacing(path) as temporary:
+            figure.savefig(temporary, dpi=150)
+    except OSError as error:
+        raise OutputError(f"the plot {path!r} cannot be written: {error.strerror}") from error

@@ -1,0 +1,165 @@
+"""The real TensorBoard on a log, and a real browser that looks at it.
+
+    python -m tests.end_to_end.tensorboard_pages LOGDIR FOLDER
+
+saves what the browser shows of the graph, the scalars and the pictures as PNG files: those in docs/.
+"""
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.parse
+import urllib.request
+
+SECONDS = 120
+
+
+def wait_for(look):
+    """Look until there is something to see, and return it."""
+    end = time.monotonic() + SECONDS
+    while time.monotonic() < end:
+        found = look()
+        if found:
+            return found
+        time.sleep(0.2)
+    raise AssertionError(f"nothing was seen within {SECONDS} s")
+
+
+class Server:
+    """A TensorBoard that listens on a port of this machine."""
+
+    def __init__(self, url):
+        self.url = url
+
+    def get(self, route, **query):
+        """Return what a data route answers, as bytes."""
+        with urllib.request.urlopen(f"{self.url}/data/{route}?{urllib.parse.urlencode(query)}", timeout=60) as answer:
+            return answer.read()
+
+    def json(self, route, **query):
+        return json.loads(self.get(route, **query))
+
+
+@contextlib.contextmanager
+def serving(log_dir):
+    """Start TensorBoard on a folder, wait until it has read the runs, stop it at the end."""
+    command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(log_dir), "--host", "localhost", "--port", "0"]
+    with tempfile.TemporaryFile("w+") as said:
+        process = subprocess.Popen(command, stderr=said, stdout=said)
+
+        def address():
+            assert process.poll() is None, read(said)
+            return re.search(r"http://localhost:\d+", read(said))
+
+        try:
+            server = Server(wait_for(address).group())
+            wait_for(lambda: server.json("plugin/scalars/tags"))
+            yield server
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def read(file):
+    file.seek(0)
+    return file.read()
+
+
+def chromium():
+    """Return the path of Chromium or its sibling, None if there is none."""
+    paths = (shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome"))
+    return next((path for path in paths if path is not None), None)
+
+
+def no_browser():
+    """Return why no browser can look, None if one can."""
+    if chromium() is None:
+        return "Chromium is not installed (Debian's package chromium)"
+    if shutil.which("chromedriver") is None:
+        return "chromedriver is not installed (Debian's package chromium-driver)"
+    return None
+
+
+@contextlib.contextmanager
+def browsing():
+    """Start headless Chromium with a new profile."""
+    from selenium import webdriver
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium()
+    with tempfile.TemporaryDirectory() as profile:
+        for switch in (
+            "headless=new",
+            "no-sandbox",
+            "disable-gpu",
+            "no-first-run",
+            "disable-background-networking",
+            "disable-component-update",
+            "disable-sync",
+            "window-size=1400,1000",
+            "user-data-dir=" + profile,
+        ):
+            options.add_argument("--" + switch)
+        service = webdriver.chrome.service.Service(shutil.which("chromedriver"))
+        browser = webdriver.Chrome(options=options, service=service)
+        try:
+            yield browser
+        finally:
+            browser.quit()
+
+
+# TensorBoard's page is made of shadow roots, which selectors of the document do not enter.
+_ALL = """
+const found = [];
+const walk = root => root.querySelectorAll('*').forEach(element => {
+    if (element.matches(arguments[0])) found.push(element);
+    if (element.shadowRoot) walk(element.shadowRoot);
+});
+walk(document);
+return found.filter(element => element.getBoundingClientRect().width > 0);
+"""
+
+
+def elements(browser, selector):
+    """Return what a selector matches and the page shows, shadow roots included."""
+    return browser.execute_script(_ALL, selector)
+
+
+def boxes(browser):
+    """Return name -> element of the nodes drawn in the graph."""
+    return {box.get_attribute("data-name"): box for box in elements(browser, "g.node")}
+
+
+def open_box(browser, name):
+    """Open a node of the graph as a reader does, with a double click."""
+    box = boxes(browser)[name]
+    browser.execute_script(
+        "arguments[0].querySelector('.nodeshape').dispatchEvent(new MouseEvent('dblclick', {bubbles: true}))", box
+    )
+
+
+def main(log_dir, folder):
+    """Save what the pages of the graph, the scalars and the pictures look like."""
+    with serving(log_dir) as server, browsing() as browser:
+        browser.get(server.url + "/#graphs")
+        wait_for(lambda: "total_cost" in boxes(browser))
+        time.sleep(3)  # for the view to come to rest
+        browser.save_screenshot(os.path.join(folder, "tensorboard_graph.png"))
+        open_box(browser, "style_cost")
+        wait_for(lambda: "style_cost/block1_conv1" in boxes(browser))
+        time.sleep(3)
+        browser.save_screenshot(os.path.join(folder, "tensorboard_style_cost.png"))
+        for page in ("scalars", "images"):
+            browser.get(f"{server.url}/?{page}#{page}")  # a new address, or the browser would not load anything
+            time.sleep(8)
+            browser.save_screenshot(os.path.join(folder, f"tensorboard_{page}.png"))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,206 @@
+"""What watches a run, told of one by hand or by a real transfer."""
+
+import csv
+import io
+import logging
+import shutil
+
+import cv2
+import numpy as np
+import pytest
+
+import nst_graph
+from nst_graph.errors import OutputError
+from nst_graph.observers import History, PrintedLines, ProgressBar, SavedPicture
+from nst_graph.settings import Settings
+from nst_graph.transfer import Costs, Observer, Progress, Transfer
+
+
+class Told(Observer):
+    """Keeps what it is told."""
+
+    def __init__(self, every=0):
+        self.every = every
+        self.calls = []
+
+    def begin(self, transfer):
+        self.calls.append(("begin", transfer.session.graph.finalized))
+
+    def step(self, progress):
+        self.calls.append((progress.iteration, progress.image is not None))
+
+    def end(self):
+        self.calls.append("end")
+
+
+def settings(**constants):
+    return Settings(content_layer_index=2, style_layer_indices=[1], style_layer_coefficients=[1], **constants)
+
+
+def transfer(iterations, weights):
+    return Transfer(*np.random.RandomState(0).uniform(-99, 99, (3, 1, 5, 7, 3)).astype("f4"), iterations, weights)
+
+
+def progress(iteration, image=None):
+    return Progress(iteration, Costs(1234.5, 6.789e7, 2.5e9 - iteration, (6.789e7,)), image)
+
+
+class Finished:
+    """As much of a transfer as observers ask for."""
+
+    settings = settings(num_iterations=40)
+
+
+class TestTrain:
+    def test_everybody_gets_every_iteration_and_the_pictures_asked_for(self, vgg_weights):
+        watching = [Told(0), Told(2), Told(3)]
+        with transfer(settings(num_iterations=6), vgg_weights) as run:
+            run.train(watching)
+        for observer in watching:
+            expected = [(i, observer.every > 0 and (i % observer.every == 0 or i == 5)) for i in range(6)]
+            assert observer.calls == [("begin", True), *expected, "end"]
+
+    def test_costs_and_picture_of_an_iteration_belong_together(self, vgg_weights):
+        seen = []
+        watching = Told(1)
+        watching.step = seen.append
+        with transfer(settings(num_iterations=4), vgg_weights) as run:
+            run.train([watching])
+        with transfer(settings(num_iterations=4), vgg_weights) as run:
+            for told in seen:
+                run.step()
+                assert told.costs == run.costs()  # bit for bit
+                np.testing.assert_array_equal(told.image, run.picture())
+
+    def test_a_step_returns_the_costs_before_it(self, vgg_weights):
+        with transfer(settings(), vgg_weights) as run:
+            for _ in range(3):
+                before = run.costs()
+                assert run.step() == before
+
+    def test_watching_takes_one_pass_at_the_end_and_no_other(self, vgg_weights, monkeypatch):
+        tf = nst_graph.get_runtime().tf
+        with transfer(settings(num_iterations=5), vgg_weights) as run:
+            fetched, run_session = [], tf.Session.run
+            monkeypatch.setattr(
+                tf.Session, "run", lambda self, fetches, *a, **k: fetched.append(fetches) or run_session(self, fetches)
+            )
+            run.train([Told(2)])
+        steps = [fetches for fetches in fetched if isinstance(fetches, list)]
+        costs = [fetches for fetches in fetched if isinstance(fetches, Costs)]
+        pictures = [fetches for fetches in fetched if fetches is run.input_var]
+        assert (len(steps), len(costs), len(pictures), len(fetched)) == (5, 1, 3, 9)
+
+    def test_no_iterations(self, vgg_weights):
+        watching = Told(1)
+        with transfer(settings(num_iterations=0), vgg_weights) as run:
+            run.train([watching])
+        assert watching.calls == [("begin", True), "end"]
+
+    def test_all_are_told_of_the_end_when_one_fails(self, vgg_weights):
+        failing, other = Told(), Told()
+        failing.step = lambda told: 1 / 0
+        with transfer(settings(num_iterations=3), vgg_weights) as run, pytest.raises(ZeroDivisionError):
+            run.train([other, failing])
+        assert other.calls == [("begin", True), (0, False), "end"] and failing.calls[-1] == "end"
+
+    def test_stylize_takes_them_beside_a_callback(self, vgg_weights):
+        picture = np.zeros((5, 7, 3), np.uint8)
+        watching, seen = Told(), []
+        nst_graph.stylize(
+            picture,
+            picture,
+            iterations=3,
+            size=(7, 5),
+            weights=vgg_weights,
+            callback=seen.append,
+            callback_every=2,
+            observers=[watching],
+        )
+        assert watching.calls == [("begin", True), (0, False), (1, False), (2, False), "end"]
+        assert [told.iteration for told in seen] == [0, 2]
+
+
+def test_printed_lines(capsys):
+    lines = PrintedLines(every=20)
+    for i in range(41):
+        lines.step(progress(i))
+    assert capsys.readouterr().out.splitlines() == [
+        f"Iteration: {i}, Content cost: 1.23e+03, Style cost: 6.79e+07, Total cost: 2.50e+09" for i in (0, 20, 40)
+    ]
+
+
+def test_progress_bar(monkeypatch):
+    stream = io.StringIO()
+    monkeypatch.setattr("sys.stderr", stream)
+    logger = logging.getLogger("nst_graph")
+    handler = logging.StreamHandler(stream)
+    monkeypatch.setattr(logger, "handlers", [handler])
+    bar = ProgressBar()
+    bar.begin(Finished)
+    for i in range(40):
+        bar.step(progress(i))
+    logger.warning("something happened")
+    bar.end()
+    drawn = stream.getvalue().replace("\r", "\n").splitlines()
+    assert "| 0/40 [00:00<?" in drawn[1] or "0/40 [00:00<?" in drawn[0] + drawn[1]
+    assert "something happened" in drawn  # on a line of its own
+    assert "40/40" in drawn[-1] and "total cost 2.50e+09" in drawn[-1]
+    assert logger.handlers == [handler]
+
+
+def test_saved_picture(tmp_path):
+    path = str(tmp_path / "x.png")
+    saved = SavedPicture(path, every=3)
+    assert saved.every == 3
+    saved.step(progress(0, np.full((5, 7, 3), 9, np.uint8)))
+    saved.step(progress(1))
+    assert (cv2.imread(path) == 9).all() and cv2.imread(path).shape == (5, 7, 3)
+    shutil.rmtree(str(tmp_path))
+    with pytest.raises(OutputError, match="cannot be written"):
+        saved.step(progress(3, np.zeros((5, 7, 3), np.uint8)))
+
+
+class TestHistory:
+    def told(self, path, steps=3):
+        history = History(path)
+        history.begin(Finished)
+        for i in range(steps):
+            history.step(progress(i))
+        history.end()
+        return history
+
+    def test_file_and_rows_are_the_costs_to_the_last_bit(self, tmp_path):
+        path = tmp_path / "costs.csv"
+        path.write_text("what was there before")
+        history = self.told(str(path))
+        with path.open(newline="") as file:
+            header, *rows = csv.reader(file)
+        assert header == history.columns
+        assert header == ["iteration", "content_cost", "style_cost", "total_cost", "style_cost_block1_conv1"]
+        assert [[float(entry) for entry in row] for row in rows] == history.rows
+        assert history.rows == [[i, 1234.5, 6.789e7, 2.5e9 - i, 6.789e7] for i in range(3)]
+
+    def test_what_is_there_stays_until_there_is_something_new(self, tmp_path):
+        path = tmp_path / "costs.csv"
+        path.write_text("what was there before")
+        self.told(str(path), steps=0)
+        assert path.read_text() == "what was there before"
+
+    def test_is_on_the_disk_while_the_run_goes_on(self, tmp_path):
+        history = History(str(tmp_path / "costs.csv"))
+        history.begin(Finished)
+        for i in range(3):
+            history.step(progress(i))
+            assert len((tmp_path / "costs.csv").read_text().splitlines()) == 2 + i
+
+    def test_without_a_file(self):
+        assert len(self.told(None).rows) == 3
+
+    def test_what_cannot_be_written_is_told_once_and_kept(self, tmp_path, caplog):
+        history = self.told(str(tmp_path / "missing" / "costs.csv"))
+        (record,) = caplog.records
+        assert (
+            "costs.csv' cannot be written (No such file or directory); the run goes on without" in record.getMessage()
+        )
+        assert len(history.rows) == 3
