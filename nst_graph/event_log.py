@@ -6,6 +6,7 @@ others. Losing the log never ends a run.
 """
 
 import contextlib
+import itertools
 import logging
 import os
 import re
@@ -164,13 +165,11 @@ class EventLog:
         name = run_name(self._settings, now)
         if not os.path.exists(log_dir):
             os.makedirs(log_dir)
-        for attempt in range(1, 1000):  # two runs that begin in the same second have folders of their own
+        for attempt in itertools.count(1):  # two runs that begin in the same second have folders of their own
             folder = os.path.join(log_dir, name if attempt == 1 else f"{name}_{attempt}")
-            try:
+            with contextlib.suppress(FileExistsError):
                 os.mkdir(folder)
                 break
-            except FileExistsError:
-                continue
         self._path = os.path.join(folder, f"events.out.tfevents.{now:.0f}.{socket.gethostname()}")
         with _tensorflows_errors():
             self._records = get_runtime().tf.io.TFRecordWriter(self._path)

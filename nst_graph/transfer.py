@@ -90,19 +90,6 @@ class Transfer:
     The steps are the article's and `legacy_script.py` has them one after the other; the numbers of both are equal, bit
     for bit.
 
-    Attributes
-    ----------
-    settings : Settings
-        As given.
-    weights_source : str
-        Where the weights are from, in a line.
-    session : tf.Session
-        Holds the graph, which is finalised.
-    input_var : tf.Variable
-        The image, float32 (1, h, w, 3).
-    roots : tuple
-        Operations that everything of a run can be reached from: what assigns a picture, the training step, the costs.
-
     Parameters
     ----------
     content_img, style_img, generated_img_init : ndarray
@@ -117,6 +104,19 @@ class Transfer:
     ------
     WeightsError, RuntimeMissingError
         On entry, if weights or TensorFlow are not to be had.
+
+    Attributes
+    ----------
+    settings : Settings
+        As given.
+    weights_source : str
+        Where the weights are from, in a line.
+    session : tf.Session
+        Holds the graph, which is finalised.
+    input_var : tf.Variable
+        The image, float32 (1, h, w, 3).
+    roots : tuple
+        Operations that everything of a run can be reached from: what assigns a picture, the training step, the costs.
 
     Examples
     --------

@@ -210,7 +210,9 @@ WITHOUT_A_LOG = [*SMALL[:3], "NUM_ITERATIONS=2", "GENERATED_IMG_PATH=output/x.pn
 
 def check_that_it_went_on(folder, stdout, stderr, notice):
     assert len(stdout.splitlines()) == 1 and stdout.startswith("Iteration: 0, ")
-    (line,) = [line for line in stderr.splitlines() if "TensorBoard" in line or "log in" in line]
+    # TensorFlow 1.15 says through the root logger that it misses TensorBoard too.
+    lines = [line for line in stderr.splitlines() if not line.startswith("WARNING:root:")]
+    (line,) = [line for line in lines if "TensorBoard" in line or "log in" in line]
     assert notice in line
     assert cv2.imread(str(folder / "output" / "x.png")).shape == (27, 37, 3)
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from nst_graph.cli import main
+from nst_graph.runtime import get_runtime
 
 COMMAND = [sys.executable, "-m", "nst_graph"]
 SMALL = ["input/cat.jpg", "input/starry_night.jpg", "x.png", "--size=37,27", "--weights=random", "--seed=3"]
@@ -17,6 +18,17 @@ SMALL = ["input/cat.jpg", "input/starry_night.jpg", "x.png", "--size=37,27", "--
 
 def run(folder, *words, **options):
     return subprocess.run([*COMMAND, *words], cwd=str(folder), capture_output=True, text=True, **options)
+
+
+def logged_pictures(folder):
+    """Return step and JPEG of the generated pictures in the one log."""
+    (path,) = (folder / "log").glob("*/*tfevents*")
+    return [
+        (event.step, value.image.encoded_image_string)
+        for event in get_runtime().tf.train.summary_iterator(str(path))
+        for value in event.summary.value
+        if value.tag == "picture/generated"
+    ]
 
 
 def on_a_terminal(folder, *words):
@@ -40,8 +52,10 @@ def on_a_terminal(folder, *words):
 
 
 def test_paints_what_the_script_paints_and_writes_what_is_asked_for(folder, script, capsys):
-    done = run(folder, "stylize", *SMALL, "--iterations=22", "--history=costs.csv", "--plot=costs.png")
+    files = ["--history=costs.csv", "--plot=costs.png", "--log-pictures-every=7"]
+    done = run(folder, "stylize", *SMALL, "--iterations=22", *files)
     assert done.returncode == 0, done.stderr
+    assert [step for step, _ in logged_pictures(folder)] == [0, 7, 14, 21]
     words = ["IMG_SIZE=37,27", "WEIGHTS=random", "SEED=3", "NUM_ITERATIONS=22", "GENERATED_IMG_PATH=y.png"]
     script(*words)
     assert done.stdout == capsys.readouterr().out and len(done.stdout.splitlines()) == 2

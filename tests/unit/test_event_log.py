@@ -3,6 +3,7 @@
 import collections
 import logging
 import os
+import re
 import shutil
 import time
 
@@ -138,6 +139,9 @@ def logged_graph(log_dir):
 def test_the_graph_is_one_box_for_each_thing_that_the_article_speaks_of(small_images, settings, vgg_weights):
     with Transfer(*small_images, settings, vgg_weights) as transfer:
         graph = readable_graph(list(transfer.roots))
+        rest = {op.name.split("/")[0] for op in transfer.session.graph.get_operations()} - boxes(graph, 1)
+    # What is left out: Keras's own network and what loads weights into it, and what initialises our variables.
+    assert {re.sub(r"_\d+$", "", name) for name in rest} == {"keras", "keras_learning_phase", "init"}
     blocks = {f"block{block}" for block in range(1, 6)}
     assert boxes(graph, 1) == {"input_var", "content_cost", "style_cost", "total_cost", "train"} | blocks
     layers = {name for name in boxes(graph, 2) if name.startswith("block")}
