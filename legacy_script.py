@@ -134,7 +134,6 @@ with runtime.session_scope():
         generated_img = sess.run(input_var)[0]
         save_img(generated_img, GENERATED_IMG_PATH, VGG_IMAGENET_MEANS)
 
-        # Log the last iteration
+        # Log the costs after the last iteration
         if LOG_GRAPH and NUM_ITERATIONS > 0:
             log.costs(NUM_ITERATIONS - 1, sess.run(costs))
-            log.picture("generated", NUM_ITERATIONS - 1, deprocess(generated_img, VGG_IMAGENET_MEANS))

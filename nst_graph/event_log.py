@@ -20,7 +20,7 @@ from nst_graph.files import Dispensable
 from nst_graph.images import encoded
 from nst_graph.runtime import get_runtime
 from nst_graph.settings import Settings
-from nst_graph.transfer import Costs
+from nst_graph.transfer import Costs, picture_due
 from nst_graph.vgg19 import LAYERS
 
 logger = logging.getLogger(__name__)
@@ -139,7 +139,7 @@ class EventLog:
     weights_source : str
         Where the weights are from, for that table.
     pictures_every : int
-        Iterations from one picture to the next; 0 logs no pictures.
+        Iterations from one picture to the next, the last always among them; 0 logs no pictures.
     """
 
     def __init__(self, log_dir: Optional[str], settings: Settings, weights_source: str, pictures_every: int) -> None:
@@ -223,9 +223,9 @@ class EventLog:
         self._write(step=iteration, summary=tf.Summary(value=values))
 
     def wants_picture(self, iteration: int) -> bool:
-        """Whether a picture after this iteration is to be logged; the one after the last always is, if any are."""
-        every = self._pictures_every
-        return not self._dispensable.given_up and every > 0 and iteration % every == 0
+        """Whether the picture after this iteration is to be logged."""
+        last = self._settings.num_iterations - 1
+        return not self._dispensable.given_up and picture_due(iteration, last, self._pictures_every)
 
     def picture(self, name: str, iteration: int, picture: np.ndarray) -> None:
         """Log a picture as a JPEG of OpenCV's quality, unless no pictures are logged.

@@ -249,7 +249,7 @@ class Transfer:
             costs = self.step()
             if i > 0:
                 yield Progress(i - 1, costs, picture)
-            picture = self.picture() if any(_due(i, last, period) for period in every) else None
+            picture = self.picture() if any(picture_due(i, last, period) for period in every) else None
         if last >= 0:
             yield Progress(last, self.costs(), picture)
 
@@ -272,12 +272,12 @@ class Transfer:
                 stack.callback(observer.end)
             for progress in self.steps([observer.every for observer in observers]):
                 for observer in observers:
-                    wanted = _due(progress.iteration, last, observer.every)
+                    wanted = picture_due(progress.iteration, last, observer.every)
                     observer.step(progress if wanted else progress._replace(image=None))
 
 
-def _due(iteration: int, last: int, every: int) -> bool:
-    """Whether a picture is wanted after an iteration."""
+def picture_due(iteration: int, last: int, every: int) -> bool:
+    """Whether who wants a picture every so many iterations, and after the last, wants one after this."""
     return every > 0 and (iteration % every == 0 or iteration == last)
 
 

