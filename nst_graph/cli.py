@@ -52,9 +52,10 @@ def _stylize(arguments: argparse.Namespace) -> None:
     # Here and not above: --help needs neither OpenCV nor TensorFlow.
     from nst_graph import figures, images, observers
     from nst_graph.transfer import prepare
-    from nst_graph.weights import find_weights
 
     settings = _settings(arguments)
+    prepared = prepare(settings.content_img_path, settings.style_img_path, settings, settings.weights)
+    # Whatever could stop a run of minutes is found before it starts.
     files = [settings.content_img_path, settings.style_img_path]
     images.check_output(settings.generated_img_path, settings.img_size, files)
     files.append(settings.generated_img_path)
@@ -65,8 +66,6 @@ def _stylize(arguments: argparse.Namespace) -> None:
     if arguments.plot is not None:
         figures.check_plot(arguments.plot)
     choose_runtime()
-    weights = find_weights(settings.weights)
-    logger.info("VGG-19 weights: %s", weights.source)
 
     history = observers.History(arguments.history)
     watching: List[observers.Observer] = [history, observers.SavedPicture(settings.generated_img_path)]
@@ -78,7 +77,8 @@ def _stylize(arguments: argparse.Namespace) -> None:
         watching.append(observers.ProgressBar())
     if not (bar and sys.stdout.isatty()):
         watching.append(observers.PrintedLines())
-    with prepare(settings.content_img_path, settings.style_img_path, settings, weights) as transfer:
+    with prepared as transfer:
+        logger.info("VGG-19 weights: %s", transfer.weights_source)
         transfer.train(watching)
         images.write_picture(transfer.picture(), settings.generated_img_path)
     if arguments.plot is not None:
@@ -93,8 +93,8 @@ def _figure(arguments: argparse.Namespace) -> None:
         raise SettingError(
             f"a figure takes three pictures for each row, content, style and generated, not {len(paths)} in all"
         )
-    images.check_file(arguments.output, paths)
     pictures = [images.read_picture(path) for path in paths]
+    images.check_file(arguments.output, paths)
     rows = list(zip(pictures[::3], pictures[1::3], pictures[2::3]))
     images.write_picture(figures.pairs_figure(rows, arguments.height), arguments.output)
 

@@ -55,7 +55,8 @@ def run_name(settings: Settings, now: float) -> str:
         if word != defaults[name] and name not in _NOT_IN_NAMES
     ]
     name = "_".join([time.strftime("%Y-%m-%d_%H-%M-%S", time.localtime(now)), *stems, *changed])
-    return re.sub(r"[^\w=,.-]+", "-", name)[:150]  # a file name has room for 255 bytes, a list of runs for less
+    # A file name has room for 255 bytes, and a list of runs for less.
+    return re.sub(r"[^\w=,.-]+", "-", name).encode()[:150].decode(errors="ignore")
 
 
 def readable_graph(roots: List[Any]) -> Any:

@@ -206,6 +206,7 @@ def test_names_of_runs(monkeypatch):
     assert run_name(settings, 1.8e9 - 1) < name < run_name(Settings(), 1.8e9 + 1)
     assert "_vgg-x.h5" in run_name(Settings(weights="/home/me/vgg x.h5"), 0).replace("WEIGHTS=-home-me-", "_")
     assert len(run_name(Settings(style_img_path="x" * 300), 0)) == 150
+    assert 148 <= len(run_name(Settings(style_img_path="星月夜" * 100), 0).encode()) <= 150
 
 
 def test_runs_of_one_second_have_folders_of_their_own(tmp_path, monkeypatch):
