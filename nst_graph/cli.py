@@ -7,6 +7,7 @@ from typing import List, NoReturn, Optional, Sequence
 
 from nst_graph import __version__, program
 from nst_graph.errors import SettingError
+from nst_graph.files import check_file
 from nst_graph.runtime import choose_runtime, find_runtimes, installed
 from nst_graph.settings import Settings, from_words
 
@@ -56,13 +57,13 @@ def _stylize(arguments: argparse.Namespace) -> None:
     settings = _settings(arguments)
     prepared = prepare(settings.content_img_path, settings.style_img_path, settings, settings.weights)
     # Whatever could stop a run of minutes is found before it starts.
-    files = [settings.content_img_path, settings.style_img_path]
-    images.check_output(settings.generated_img_path, settings.img_size, files)
-    files.append(settings.generated_img_path)
+    taken = [settings.content_img_path, settings.style_img_path]
+    images.check_output(settings.generated_img_path, settings.img_size, taken)
+    taken.append(settings.generated_img_path)
     for path in (arguments.history, arguments.plot):
         if path is not None:
-            images.check_file(path, files)
-            files.append(path)
+            check_file(path, taken)
+            taken.append(path)
     if arguments.plot is not None:
         figures.check_plot(arguments.plot)
     choose_runtime()
@@ -94,7 +95,7 @@ def _figure(arguments: argparse.Namespace) -> None:
             f"a figure takes three pictures for each row, content, style and generated, not {len(paths)} in all"
         )
     pictures = [images.read_picture(path) for path in paths]
-    images.check_file(arguments.output, paths)
+    check_file(arguments.output, paths)
     rows = list(zip(pictures[::3], pictures[1::3], pictures[2::3]))
     images.write_picture(figures.pairs_figure(rows, arguments.height), arguments.output)
 

@@ -1,11 +1,13 @@
-"""Writing files: whole or not there, and what a run can do without."""
+"""Writing files: whether they can be, whole or not there, and what a run can do without."""
 
 import contextlib
 import logging
 import os
 import shutil
 import uuid
-from typing import Any, Callable, Iterator
+from typing import Any, Callable, Iterator, Sequence
+
+from nst_graph.errors import OutputError
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +45,59 @@ def replacing(path: str) -> Iterator[str]:
     finally:
         with contextlib.suppress(OSError):
             os.remove(temporary)
+
+
+def check_file(path: str, others: Sequence[str] = ()) -> None:
+    """See before a long run that a file can be written; nothing that is there is touched.
+
+    Parameters
+    ----------
+    path : str
+        The file to be; its folder is made if it is missing.
+    others : sequence of str
+        Paths that it must not be.
+
+    Raises
+    ------
+    OutputError
+        If the folder or the file cannot be written, or the file is one of the others.
+    """
+    if os.path.isdir(path):
+        raise OutputError(f"{path!r} is a folder; name a file in it")
+    _check_folder(os.path.dirname(os.path.abspath(path)))
+    if os.path.exists(path) and not os.access(path, os.W_OK):
+        raise OutputError(f"the file {path!r} is there and must not be written")
+    for other in others:
+        if _same_file(path, other):
+            raise OutputError(f"the file to write, {path!r}, is read or written by the same run already; name another")
+
+
+def _check_folder(folder: str) -> None:
+    """Make a folder if it is missing and see that a file can be written in it.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be made or written in.
+    """
+    probe = os.path.join(folder, "probe")
+    try:
+        os.makedirs(folder, exist_ok=True)
+        with contextlib.suppress(_ProbeDone), replacing(probe) as temporary:
+            with open(temporary, "wb"):
+                raise _ProbeDone
+    except OSError as error:
+        raise OutputError(f"the folder {folder!r} cannot be written in: {error.strerror}") from error
+
+
+class _ProbeDone(Exception):
+    """Leaves `replacing` before anything is put in place."""
+
+
+def _same_file(path: str, other: str) -> bool:
+    if os.path.exists(path) and os.path.exists(other):
+        return os.path.samefile(path, other)
+    return os.path.realpath(path) == os.path.realpath(other)
 
 
 class Dispensable:

@@ -13,7 +13,7 @@ from typing import Any, Iterator, Optional, Sequence, Tuple, Union
 import numpy as np
 
 from nst_graph.errors import OutputError, PictureError, RuntimeMissingError
-from nst_graph.files import replacing
+from nst_graph.files import check_file, replacing
 
 try:
     import cv2
@@ -247,28 +247,6 @@ def save_img(img: np.ndarray, path: str, color_means: np.ndarray) -> None:
     write_picture(deprocess(img, color_means), path)
 
 
-def check_folder(folder: str) -> None:
-    """Make a folder if it is missing and see that a file can be written in it.
-
-    Raises
-    ------
-    OutputError
-        If it cannot be made or written in.
-    """
-    probe = os.path.join(folder, "probe")
-    try:
-        os.makedirs(folder, exist_ok=True)
-        with contextlib.suppress(_ProbeDone), replacing(probe) as temporary:
-            with open(temporary, "wb"):
-                raise _ProbeDone
-    except OSError as error:
-        raise OutputError(f"the folder {folder!r} cannot be written in: {error.strerror}") from error
-
-
-class _ProbeDone(Exception):
-    """Leaves `replacing` before anything is put in place."""
-
-
 def check_output(path: str, size: Tuple[int, int], inputs: Sequence[Picture] = ()) -> None:
     """See before a long run that its picture can be written; nothing that is there is touched.
 
@@ -287,38 +265,7 @@ def check_output(path: str, size: Tuple[int, int], inputs: Sequence[Picture] = (
         If the extension is no picture's, the folder or the file cannot be written, or the file is an input.
     """
     encoded(np.zeros((size[1], size[0], 3), np.uint8), path)
-    check_file(path, inputs)
-
-
-def check_file(path: str, others: Sequence[Any] = ()) -> None:
-    """See before a long run that a file can be written; nothing that is there is touched.
-
-    Parameters
-    ----------
-    path : str
-        The file to be; its folder is made if it is missing.
-    others : sequence
-        Paths that it must not be; what is no path is passed over.
-
-    Raises
-    ------
-    OutputError
-        If the folder or the file cannot be written, or the file is one of the others.
-    """
-    if os.path.isdir(path):
-        raise OutputError(f"{path!r} is a folder; name a file in it")
-    check_folder(os.path.dirname(os.path.abspath(path)))
-    if os.path.exists(path) and not os.access(path, os.W_OK):
-        raise OutputError(f"the file {path!r} is there and must not be written")
-    for other in others:
-        if not isinstance(other, np.ndarray) and _same_file(path, other):
-            raise OutputError(f"the file to write, {path!r}, is read or written by the same run already; name another")
-
-
-def _same_file(path: str, other: str) -> bool:
-    if os.path.exists(path) and os.path.exists(other):
-        return os.path.samefile(path, other)
-    return os.path.realpath(path) == os.path.realpath(other)
+    check_file(path, [os.fspath(picture) for picture in inputs if not isinstance(picture, np.ndarray)])
 
 
 def create_noisy_img(img: np.ndarray, noise_ratio: float, rng: Optional[Any] = None) -> np.ndarray:

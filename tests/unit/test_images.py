@@ -7,7 +7,6 @@ import pytest
 
 from nst_graph.errors import OutputError, PictureError
 from nst_graph.images import (
-    check_folder,
     check_output,
     create_noisy_img,
     deprocess,
@@ -234,7 +233,7 @@ class TestCheckOutput:
         if not os.path.isdir("/proc"):
             pytest.skip("no /proc, the folder here in which nobody can write")
         with pytest.raises(OutputError, match="cannot be written in"):
-            check_folder("/proc/nst_graph")
+            check_output("/proc/nst_graph/x.jpg", (40, 30))
 
 
 class TestCreateNoisyImg:
