@@ -170,19 +170,20 @@ def random_weights(seed: int = 0) -> Weights:
     Parameters
     ----------
     seed : int
-        Seed of NumPy's legacy generator.
+        Seed of NumPy's default generator.
 
     Returns
     -------
     Weights
     """
-    rng = np.random.RandomState(seed)
+    rng = np.random.default_rng(seed)
     arrays: List[np.ndarray] = []
     for layer in CONVOLUTIONS:
         kernel_shape, bias_shape = layer.weight_shapes
-        arrays.append(rng.standard_normal(kernel_shape) * np.sqrt(2 / (9 * layer.in_channels)))
-        arrays.append(rng.uniform(-0.1, 0.1, bias_shape))
-    return Weights(tuple(array.astype(np.float32) for array in arrays), f"random numbers (seed {seed})")
+        scale = np.float32(np.sqrt(2 / (9 * layer.in_channels)))
+        arrays.append(scale * rng.standard_normal(kernel_shape, dtype=np.float32))
+        arrays.append(rng.uniform(-0.1, 0.1, bias_shape).astype(np.float32))
+    return Weights(tuple(arrays), f"random numbers (seed {seed})")
 
 
 def _digest(algorithm: str, path: str) -> str:

@@ -1,7 +1,6 @@
 """What the end-to-end tests share: folders to run in, and one run at the article's size that several look at."""
 
 import logging
-import os
 import runpy
 import subprocess
 import sys
@@ -21,15 +20,9 @@ def with_input(folder):
     return folder
 
 
-def run_script(folder, *words, **environment):
+def run_script(folder, *words):
     """Run legacy_script.py in a process of its own."""
-    return subprocess.run(
-        [sys.executable, SCRIPT, *words],
-        cwd=str(folder),
-        env=dict(os.environ, **environment),
-        capture_output=True,
-        text=True,
-    )
+    return subprocess.run([sys.executable, SCRIPT, *words], cwd=str(folder), capture_output=True, text=True)
 
 
 @pytest.fixture

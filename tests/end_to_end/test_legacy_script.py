@@ -128,10 +128,10 @@ def test_log_graph_switches(folder, script):
 
 def test_the_noise_is_fresh_without_a_seed_and_the_articles_with_numpys(script):
     words = ["IMG_SIZE=37,27", "WEIGHTS=random", "NUM_ITERATIONS=0", "LOG_GRAPH=False"]
-    starts = [script(*words)["generated_img_init"] for _ in range(2)]
-    assert (starts[0] != starts[1]).any()
+    fresh = script(*words)["generated_img_init"]
     np.random.seed(0)
     seeded = script(*words)["generated_img_init"]
+    assert (fresh != seeded).any()
     np.testing.assert_array_equal(seeded, script("SEED=0", *words)["generated_img_init"])
 
 
@@ -210,9 +210,7 @@ WITHOUT_A_LOG = [*SMALL[:3], "NUM_ITERATIONS=2", "GENERATED_IMG_PATH=output/x.pn
 
 def check_that_it_went_on(folder, stdout, stderr, notice):
     assert len(stdout.splitlines()) == 1 and stdout.startswith("Iteration: 0, ")
-    # TensorFlow 1.15 says through the root logger that it misses TensorBoard too.
-    lines = [line for line in stderr.splitlines() if not line.startswith("WARNING:root:")]
-    (line,) = [line for line in lines if "TensorBoard" in line or "log in" in line]
+    (line,) = [line for line in stderr.splitlines() if "log in" in line]
     assert notice in line
     assert cv2.imread(str(folder / "output" / "x.png")).shape == (27, 37, 3)
 
@@ -249,16 +247,6 @@ def test_a_log_folder_that_vanishes(folder, script, capsys, monkeypatch):
     script(*WITHOUT_A_LOG)
     captured = capsys.readouterr()
     check_that_it_went_on(folder, captured.out, captured.err, "(No such file or directory); the run goes on without")
-
-
-def test_tensorboard_that_is_not_installed(folder):
-    stub = folder / "stub"
-    stub.mkdir()
-    (stub / "tensorboard.py").write_text("raise ModuleNotFoundError('no tensorboard')")
-    done = run_script(folder, *WITHOUT_A_LOG, PYTHONPATH=str(stub))
-    assert done.returncode == 0, done.stderr
-    check_that_it_went_on(folder, done.stdout, done.stderr, "pip install tensorboard")
-    assert logged(folder)[0].node
 
 
 def test_opencv_that_cannot_be_loaded(folder):

@@ -80,12 +80,18 @@ def test_paints_what_the_script_paints_and_writes_what_is_asked_for(folder, scri
     assert len(list((folder / "log").iterdir())) == 2  # the command's run and the script's
 
 
-def test_on_a_terminal_there_is_a_bar(folder):
-    shown = on_a_terminal(folder, "stylize", *SMALL, "--iterations=3", "--no-log")
-    last = [line for line in shown.replace("\r", "\n").splitlines() if "it" in line][-1]
+def test_on_a_terminal_there_is_a_bar_and_no_lines(folder):
+    """Without TensorBoard, which costs the run one line that says how to get it."""
+    (folder / "tensorboard.py").write_text("raise ModuleNotFoundError('no tensorboard')")
+    shown = on_a_terminal(folder, "stylize", *SMALL, "--iterations=3")
+    lines = shown.replace("\r", "\n").splitlines()
+    last = [line for line in lines if "it/s" in line or "s/it" in line][-1]
     assert "3/3 [00:0" in last and "total cost" in last
     assert "Iteration:" not in shown
-    assert not (folder / "log").exists()
+    notice = "TensorBoard is not installed, so the log cannot be looked at yet: pip install tensorboard"
+    assert [line for line in lines if "pip install" in line] == [notice]
+    assert cv2.imread(str(folder / "x.png")).shape == (27, 37, 3)
+    assert [step for step, _ in logged_pictures(folder)] == [0, 2]
 
 
 @pytest.mark.parametrize(

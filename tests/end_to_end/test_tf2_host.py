@@ -175,14 +175,13 @@ def test_two_threads_at_once_give_the_numbers_of_one_after_the_other():
         IMPORTS["TensorFlow first"],
         """
 expected = [transfer(seed, 8) for seed in (0, 1)]
-for _ in range(2):
-    found = {}
-    threads = [threading.Thread(target=lambda s=s: found.update({s: transfer(s, 8)})) for s in (0, 1)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    for seed in (0, 1):
-        np.testing.assert_array_equal(found[seed], expected[seed])
+found = {}
+threads = [threading.Thread(target=lambda s=s: found.update({s: transfer(s, 8)})) for s in (0, 1)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+for seed in (0, 1):
+    np.testing.assert_array_equal(found[seed], expected[seed])
 """,
     )
