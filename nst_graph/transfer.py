@@ -87,7 +87,7 @@ class _Callback(Observer):
 class Transfer:
     """The article's graph in a session, ready to train: a context manager.
 
-    The steps are the article's and `legacy_script.py` has them one after the other; the numbers of both are equal, bit
+    The steps are the article's and `legacy_script.py` has them one after the other; the images of both are equal, bit
     for bit.
 
     Parameters
@@ -198,8 +198,8 @@ class Transfer:
         Returns
         -------
         Costs
-            Those of the image BEFORE the step: the gradient passes it through the network anyway. They are equal, bit
-            for bit, to what `costs` would have returned.
+            Those of the image BEFORE the step: the gradient passes it through the network anyway. What `costs` would
+            have returned may differ in the last bit, where TensorFlow arranges a sum otherwise.
         """
         costs, _ = self.session.run([self._costs, self._train_op])
         return _floats(costs)

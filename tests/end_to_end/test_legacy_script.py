@@ -34,7 +34,8 @@ def test_the_script_and_stylize_give_the_same_bits(folder, script, capsys):
     )
     form = "Iteration: {}, Content cost: {:.2e}, Style cost: {:.2e}, Total cost: {:.2e}"
     assert lines == [form.format(step.iteration, *step.costs[:3]) for step in seen[:2]]
-    assert (names["content"], names["style"], names["total"]) == seen[1].costs[:3]
+    # The script's are from a pass of their own: the last bit may differ (see tests/unit/test_observers.py).
+    np.testing.assert_allclose((names["content"], names["style"], names["total"]), seen[1].costs[:3], rtol=1e-6)
     np.testing.assert_array_equal(picture, cv2.imread(str(folder / "output" / "x.png")))
     np.testing.assert_array_equal(
         picture, nst_graph.images.deprocess(names["generated_img"], names["VGG_IMAGENET_MEANS"])

@@ -75,8 +75,10 @@ def test_costs_are_those_of_a_run_that_nobody_watches(run):
     }
     assert {tag for tag in found if "cost" in tag} == set(read)
     for tag, cost in read.items():
-        expected = {i: cost(costs) for i, (costs, _) in enumerate(trajectory)}
-        assert {step: value.simple_value for step, value in found[tag].items()} == expected  # bit for bit
+        assert list(found[tag]) == list(range(ITERATIONS))
+        logged = [value.simple_value for value in found[tag].values()]
+        # Of the step and of a pass of its own: the last bit may differ (see tests/unit/test_observers.py).
+        np.testing.assert_allclose(logged, [cost(costs) for costs, _ in trajectory], rtol=1e-6)
     for costs, _ in trajectory:
         assert sum(costs.style_layers) == pytest.approx(costs.style, rel=1e-6)
         assert costs.style_layers[0] != costs.style_layers[1]

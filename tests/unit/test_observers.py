@@ -51,6 +51,13 @@ class Finished:
     settings = settings(num_iterations=40)
 
 
+def assert_same_costs(found, expected):
+    # TensorFlow arranges the sums otherwise when the training step is fetched with them. Measured: 2.7e-7 on 1.15, and
+    # 0 on 2.15 and 2.21.
+    for ours, theirs in zip(found, expected):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-6)
+
+
 class TestTrain:
     def test_everybody_gets_every_iteration_and_the_pictures_asked_for(self, vgg_weights):
         watching = [Told(0), Told(2), Told(3)]
@@ -69,14 +76,14 @@ class TestTrain:
         with transfer(settings(num_iterations=4), vgg_weights) as run:
             for told in seen:
                 run.step()
-                assert told.costs == run.costs()  # bit for bit
+                assert_same_costs(told.costs, run.costs())
                 np.testing.assert_array_equal(told.image, run.picture())
 
     def test_a_step_returns_the_costs_before_it(self, vgg_weights):
         with transfer(settings(), vgg_weights) as run:
             for _ in range(3):
                 before = run.costs()
-                assert run.step() == before
+                assert_same_costs(run.step(), before)
 
     def test_watching_takes_one_pass_at_the_end_and_no_other(self, vgg_weights, monkeypatch):
         tf = nst_graph.get_runtime().tf
