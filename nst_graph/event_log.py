@@ -1,8 +1,7 @@
 """A run in TensorBoard: its graph, costs, pictures, settings and pace, in an event file in a folder of its own.
 
-An event file is a TFRecord file of `Event` messages. It is written here record by record: TensorFlow's own
-`FileWriter` hands them to a thread, where an error (a full disk) is lost on some releases and stops the program on
-others. Losing the log never ends a run.
+An event file is a TFRecord file of `Event` messages. It is written here record by record, so that an error (a full
+disk) is met where it can be told; TensorFlow's own `FileWriter` hands them to a thread. Losing the log ends no run.
 """
 
 import contextlib
