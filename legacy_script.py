@@ -18,7 +18,7 @@ from nst_graph.costs import content_cost, style_cost, style_layer_costs, total_c
 from nst_graph.event_log import EventLog  # noqa: E402
 from nst_graph.images import check_output, create_noisy_img, deprocess, load_img, save_img  # noqa: E402
 from nst_graph.network import create_output_tensors  # noqa: E402
-from nst_graph.runtime import choose_runtime, get_runtime  # noqa: E402
+from nst_graph.runtimes import choose_runtime, get_runtime  # noqa: E402
 from nst_graph.settings import from_words  # noqa: E402
 from nst_graph.transfer import Costs  # noqa: E402
 from nst_graph.weights import find_weights  # noqa: E402

@@ -13,7 +13,7 @@ import time
 import numpy as np
 
 from nst_graph import program
-from nst_graph.runtime import get_runtime, metadata
+from nst_graph.runtimes import get_runtime, metadata
 from nst_graph.settings import Settings
 from nst_graph.transfer import prepare
 from tests.conftest import ROOT

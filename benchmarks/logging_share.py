@@ -16,7 +16,7 @@ import numpy as np
 
 from nst_graph import program
 from nst_graph.observers import TensorBoard
-from nst_graph.runtime import get_runtime
+from nst_graph.runtimes import get_runtime
 from nst_graph.settings import Settings
 from nst_graph.transfer import Transfer
 

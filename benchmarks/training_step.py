@@ -14,7 +14,7 @@ import numpy as np
 
 from nst_graph import program
 from nst_graph.network import create_output_tensors
-from nst_graph.runtime import get_runtime
+from nst_graph.runtimes import get_runtime
 from nst_graph.settings import Settings
 from nst_graph.transfer import Transfer
 from nst_graph.weights import random_weights

@@ -27,7 +27,7 @@ _HOMES = {
     "create_noisy_img": "images",
     "create_output_tensors": "network",
     "find_weights": "weights",
-    "get_runtime": "runtime",
+    "get_runtime": "runtimes",
     "gram_matrix": "costs",
     "load_img": "images",
     "save_img": "images",

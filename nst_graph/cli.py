@@ -8,7 +8,7 @@ from typing import List, NoReturn, Optional, Sequence
 from nst_graph import __version__, program
 from nst_graph.errors import SettingError
 from nst_graph.files import check_file
-from nst_graph.runtime import choose_runtime, find_runtimes, installed
+from nst_graph.runtimes import choose_runtime, find_runtimes, installed
 from nst_graph.settings import Settings, from_words
 
 logger = logging.getLogger(__name__)

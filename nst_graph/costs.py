@@ -8,7 +8,7 @@ from typing import Any, List, Sequence, Tuple
 
 import numpy as np
 
-from nst_graph.runtime import get_runtime
+from nst_graph.runtimes import get_runtime
 
 
 def _dimensions(activations: Any) -> Tuple[int, int, int]:

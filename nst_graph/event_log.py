@@ -17,7 +17,7 @@ import numpy as np
 
 from nst_graph.files import Dispensable
 from nst_graph.images import encoded
-from nst_graph.runtime import get_runtime
+from nst_graph.runtimes import get_runtime
 from nst_graph.settings import Settings
 from nst_graph.transfer import Costs, picture_due
 from nst_graph.vgg19 import LAYERS

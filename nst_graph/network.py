@@ -2,7 +2,7 @@
 
 from typing import Any, Callable, List, Sequence, Tuple, Union
 
-from nst_graph.runtime import get_runtime
+from nst_graph.runtimes import get_runtime
 from nst_graph.vgg19 import LAYERS
 from nst_graph.weights import Weights, find_weights
 

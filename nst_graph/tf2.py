@@ -10,7 +10,7 @@ import numpy as np
 
 from nst_graph import transfer
 from nst_graph.errors import PictureError, RuntimeMissingError
-from nst_graph.runtime import get_runtime, release
+from nst_graph.runtimes import get_runtime, release
 from nst_graph.settings import Settings
 from nst_graph.transfer import Progress
 from nst_graph.vgg19 import LAYERS

@@ -9,7 +9,7 @@ from nst_graph.costs import content_cost, style_cost, style_layer_costs, total_c
 from nst_graph.errors import SettingError
 from nst_graph.images import Picture, create_noisy_img, deprocess, preprocess, read_picture
 from nst_graph.network import create_output_tensors
-from nst_graph.runtime import get_runtime
+from nst_graph.runtimes import get_runtime
 from nst_graph.settings import Settings
 from nst_graph.weights import Weights, find_weights
 

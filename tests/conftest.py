@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from nst_graph.errors import WeightsError
-from nst_graph.runtime import installed
+from nst_graph.runtimes import installed
 from nst_graph.settings import Settings
 from nst_graph.weights import find_weights, random_weights
 

@@ -1,1 +1,220 @@
-"""The runtimes of this package; `setup.cfg` registers them, and nothing imports them by name."""
+"""Which TensorFlow runs the graph.
+
+The graph code of this package is written once, against `Runtime`. What differs between TensorFlow 1.15 and
+TensorFlow 2 (where Keras 2 lives, who owns the graph and the session) is behind it. Runtimes are found through the
+entry-point group `nst_graph.runtimes`, those of this package like anybody's, and one is chosen from the metadata of the
+installed distributions, before TensorFlow is imported.
+"""
+
+import contextlib
+import functools
+import os
+import sys
+from typing import Any, ContextManager, Iterable, Iterator, List, NamedTuple, Optional, Tuple, Type
+
+from nst_graph.errors import RuntimeMissingError
+
+if sys.version_info >= (3, 10):
+    from importlib import metadata
+else:  # entry_points(group=...) came with Python 3.10
+    import importlib_metadata as metadata
+
+#: Entry-point group; each entry names a subclass of `Runtime`.
+ENTRY_POINT_GROUP = "nst_graph.runtimes"
+
+#: Distributions that install the package `tensorflow`, the usual one first.
+_TENSORFLOWS = (
+    "tensorflow",
+    "tensorflow-cpu",
+    "tensorflow-gpu",
+    "tensorflow-intel",
+    "tensorflow-macos",
+    "tensorflow-aarch64",
+    "tensorflow-rocm",
+    "tf-nightly",
+)
+
+
+class Installed(NamedTuple):
+    """What the metadata of the installed distributions say.
+
+    Attributes
+    ----------
+    tensorflow, tf_keras : str or None
+        Version, None where it is not installed.
+    """
+
+    tensorflow: Optional[str]
+    tf_keras: Optional[str]
+
+
+class Runtime:
+    """A TensorFlow that the article's graph can run on. Subclass it to serve another.
+
+    The module that holds a subclass must not import TensorFlow; `__init__` does. One instance serves a process.
+
+    Attributes
+    ----------
+    name : str
+        Short name for users.
+    tf : module
+        The namespace of TensorFlow 1: `tensorflow.compat.v1` or an equal of it.
+    keras : module
+        Keras 2 with its TensorFlow 1 interface: `applications`, `layers`, and `backend` with `get_session` and
+        `learning_phase`.
+    """
+
+    name = ""
+    tf: Any = None
+    keras: Any = None
+
+    @classmethod
+    def why_not(cls, installed: Installed) -> Optional[str]:
+        """Say in one line why this runtime cannot serve, with what to `pip install`; None if it can."""
+        raise NotImplementedError
+
+    def scope(self, session: Any) -> ContextManager[None]:
+        """Make a session and its graph the default ones, and Keras's, for the length of a `with` block.
+
+        Whatever builds graph operations or Keras layers, or asks for `keras.backend.get_session()`, belongs inside;
+        `session.run` works outside too. What the process had before (eager mode, default graph, Keras session, Keras's
+        classes) it has again afterwards.
+
+        Parameters
+        ----------
+        session : tf.Session
+            From `new_session`.
+        """
+        raise NotImplementedError
+
+    def new_session(self) -> Any:
+        """Return a session on a new, empty graph; the caller closes it."""
+        return self.tf.Session(graph=self.tf.Graph())
+
+    @contextlib.contextmanager
+    def session_scope(self) -> Iterator[Any]:
+        """Enter the scope of a new session on a new graph; at the end it is closed.
+
+        Yields
+        ------
+        tf.Session
+            What `keras.backend.get_session()` returns inside.
+        """
+        with contextlib.closing(self.new_session()) as session, self.scope(session):
+            yield session
+
+    @property
+    def version(self) -> str:
+        """Version of TensorFlow."""
+        return str(self.tf.__version__)
+
+
+class Candidate(NamedTuple):
+    """A runtime that was found, and whether it can serve.
+
+    Attributes
+    ----------
+    name : str
+        Name of its entry point.
+    source : str
+        Distribution that registers it.
+    runtime : type or None
+        The class; None if it could not be loaded.
+    why_not : str or None
+        None if it can serve, else the reason in one line.
+    """
+
+    name: str
+    source: str
+    runtime: Optional[Type[Runtime]]
+    why_not: Optional[str]
+
+
+def _version(distributions: Iterable[str]) -> Optional[str]:
+    for name in distributions:
+        try:
+            return str(metadata.version(name))
+        except metadata.PackageNotFoundError:
+            continue
+    return None
+
+
+def installed() -> Installed:
+    """Read the versions that matter from the installed distributions' metadata; nothing is imported."""
+    return Installed(_version(_TENSORFLOWS), _version(["tf-keras"]))
+
+
+def release(version: str) -> Tuple[int, int]:
+    """Return major and minor of a version: (2, 21) for 2.21.0rc1."""
+    major, minor = version.split(".")[:2]
+    return int(major), int(minor)
+
+
+def find_runtimes() -> List[Candidate]:
+    """Find every registered runtime and ask each whether it can serve here; TensorFlow is not imported.
+
+    Returns
+    -------
+    list of Candidate
+        In alphabetical order of their names; each entry point once, also where a distribution is seen twice.
+    """
+    versions = installed()
+    found = []
+    for point in sorted(set(metadata.entry_points(group=ENTRY_POINT_GROUP)), key=lambda point: point.name):
+        source = point.dist.metadata["Name"] if point.dist is not None else "?"
+        try:
+            runtime = point.load()
+            why_not = runtime.why_not(versions)
+        except Exception as error:  # a stranger's broken plugin must not take the others down with it
+            runtime, why_not = None, f"it cannot be loaded: {type(error).__name__}: {error}"
+        found.append(Candidate(point.name, source, runtime, why_not))
+    return found
+
+
+def choose_runtime() -> Candidate:
+    """Choose the runtime of this process; TensorFlow is not imported.
+
+    Returns
+    -------
+    Candidate
+        The first of `find_runtimes` that can serve.
+
+    Raises
+    ------
+    RuntimeMissingError
+        If none can; the message says why and what to install.
+    """
+    candidates = find_runtimes()
+    for candidate in candidates:
+        if candidate.why_not is None:
+            return candidate
+    if not candidates:
+        root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+        raise RuntimeMissingError(
+            f"nst_graph is not installed, so its TensorFlow runtimes are not registered: pip install {root}"
+        )
+    if installed().tensorflow is None:
+        raise RuntimeMissingError(f"TensorFlow is not installed: {_advice()}")
+    reasons = "; ".join(f"{candidate.name}: {candidate.why_not}" for candidate in candidates)
+    remedy = "" if "pip install" in reasons else f"; {_advice()}"
+    raise RuntimeMissingError(f"no runtime serves the installed TensorFlow ({reasons}){remedy}")
+
+
+@functools.lru_cache(maxsize=None)
+def get_runtime() -> Runtime:
+    """Return the runtime of this process; the first call chooses it and imports TensorFlow.
+
+    Raises
+    ------
+    RuntimeMissingError
+        If none can serve.
+    """
+    runtime = choose_runtime().runtime
+    assert runtime is not None  # what can serve was loaded
+    return runtime()
+
+
+def _advice() -> str:
+    if sys.version_info < (3, 8):
+        return 'pip install "tensorflow==1.15.5" "protobuf<3.21"'
+    return 'pip install "tensorflow>=2.15,<3" "tf-keras>=2.15.1,<3"'

@@ -3,7 +3,7 @@
 import contextlib
 from typing import Any, Iterator, Optional
 
-from nst_graph.runtime import Installed, Runtime, release
+from nst_graph.runtimes import Installed, Runtime, release
 
 
 class TF1Runtime(Runtime):

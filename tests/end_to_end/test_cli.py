@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from nst_graph.runtime import get_runtime, installed
+from nst_graph.runtimes import get_runtime, installed
 from tests.conftest import ROOT
 
 
@@ -30,7 +30,7 @@ def distribution(folder, name, version, entry_points=""):
 
 
 STRANGER = """
-from nst_graph.runtime import Runtime
+from nst_graph.runtimes import Runtime
 
 class Stranger(Runtime):
     name = "stranger"

@@ -12,7 +12,7 @@ import pytest
 import nst_graph
 from nst_graph.event_log import readable_graph
 from nst_graph.observers import History
-from nst_graph.runtime import get_runtime
+from nst_graph.runtimes import get_runtime
 from tests.conftest import ROOT
 from tests.end_to_end.conftest import SCRIPT, run_script
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from nst_graph.cli import main
-from nst_graph.runtime import get_runtime
+from nst_graph.runtimes import get_runtime
 
 COMMAND = [sys.executable, "-m", "nst_graph"]
 SMALL = ["input/cat.jpg", "input/starry_night.jpg", "x.png", "--size=37,27", "--weights=random", "--seed=3"]

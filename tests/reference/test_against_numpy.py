@@ -12,7 +12,7 @@ import pytest
 from nst_graph import costs
 from nst_graph.images import create_noisy_img, load_img
 from nst_graph.network import create_output_tensors
-from nst_graph.runtime import get_runtime
+from nst_graph.runtimes import get_runtime
 from nst_graph.settings import Settings
 from nst_graph.transfer import Transfer
 from nst_graph.vgg19 import LAYER_INDICES, LAYERS

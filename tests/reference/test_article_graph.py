@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from nst_graph.network import create_output_tensors
-from nst_graph.runtime import get_runtime
+from nst_graph.runtimes import get_runtime
 from nst_graph.settings import Settings
 from nst_graph.transfer import Transfer
 from tests.reference.article_graph import ArticleGraph

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from nst_graph import costs
-from nst_graph.runtime import get_runtime
+from nst_graph.runtimes import get_runtime
 
 
 @pytest.fixture

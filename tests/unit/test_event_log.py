@@ -14,7 +14,7 @@ import pytest
 from nst_graph import event_log
 from nst_graph.event_log import EventLog, readable_graph, run_name
 from nst_graph.observers import TensorBoard
-from nst_graph.runtime import get_runtime
+from nst_graph.runtimes import get_runtime
 from nst_graph.settings import Settings
 from nst_graph.transfer import Costs, Transfer
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from nst_graph.network import create_output_tensors, load_vgg19
-from nst_graph.runtime import get_runtime
+from nst_graph.runtimes import get_runtime
 from nst_graph.vgg19 import LAYER_INDICES, LAYERS
 
 

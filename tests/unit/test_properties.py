@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as hypothesis_numpy
 
 from nst_graph import costs
 from nst_graph.images import create_noisy_img, load_img, read_picture, save_img, write_picture
-from nst_graph.runtime import get_runtime
+from nst_graph.runtimes import get_runtime
 from nst_graph.settings import Settings
 
 N_H, N_W, N_C = SHAPE = (3, 5, 4)

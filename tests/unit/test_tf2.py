@@ -8,7 +8,7 @@ import nst_graph
 from nst_graph import tf2
 from nst_graph.errors import PictureError, SettingError, WeightsError
 from nst_graph.network import create_output_tensors
-from nst_graph.runtime import get_runtime
+from nst_graph.runtimes import get_runtime
 from nst_graph.settings import Settings
 from nst_graph.vgg19 import LAYER_INDICES
 

@@ -3,7 +3,7 @@ import pytest
 
 import nst_graph
 from nst_graph.errors import PictureError, SettingError, WeightsError
-from nst_graph.runtime import get_runtime
+from nst_graph.runtimes import get_runtime
 from nst_graph.settings import Settings
 from nst_graph.transfer import Progress, Transfer
 

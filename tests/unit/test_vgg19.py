@@ -1,4 +1,4 @@
-from nst_graph.runtime import get_runtime
+from nst_graph.runtimes import get_runtime
 from nst_graph.vgg19 import CONVOLUTIONS, LAYER_INDICES, LAYERS
 
 

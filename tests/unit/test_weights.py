@@ -56,7 +56,7 @@ class TestReadH5:
         assert equal(read_h5(path), vgg_weights.arrays)
 
     def test_keras_reads_what_write_wrote_and_we_read_what_keras_writes(self, tmp_path, vgg_weights):
-        from nst_graph.runtime import get_runtime
+        from nst_graph.runtimes import get_runtime
 
         ours, theirs, whole = (str(tmp_path / name) for name in ("ours.h5", "theirs.h5", "whole.h5"))
         write_h5(ours, vgg_weights.arrays)

@@ -11,7 +11,7 @@ import sys
 import threading
 from typing import Any, Dict, Iterator, Optional
 
-from nst_graph.runtime import Installed, Runtime, release
+from nst_graph.runtimes import Installed, Runtime, release
 
 #: From this release on `tf.keras` is Keras 3, which has no graph sessions.
 _KERAS_3 = (2, 16)

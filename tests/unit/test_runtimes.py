@@ -4,11 +4,11 @@ import sys
 
 import pytest
 
-from nst_graph import runtime as module
+from nst_graph import runtimes as module
 from nst_graph.errors import RuntimeMissingError
-from nst_graph.runtime import Installed, find_runtimes, get_runtime, release
+from nst_graph.runtimes import Installed, find_runtimes, get_runtime, release
 from nst_graph.runtimes.tf1 import TF1Runtime
-from nst_graph.runtimes.tf2_compat import TF2CompatRuntime
+from nst_graph.runtimes.tf2 import TF2CompatRuntime
 
 
 @pytest.fixture
@@ -82,7 +82,7 @@ def test_both_runtimes_of_the_package_are_registered_once():
 
 def test_choice_is_made_from_metadata_before_tensorflow_is_imported():
     program = (
-        "import sys, nst_graph.runtime as r; found = r.find_runtimes(); "
+        "import sys, nst_graph.runtimes as r; found = r.find_runtimes(); "
         "assert any(c.why_not is None for c in found), found; "
         "assert not {'tensorflow', 'keras', 'tf_keras'} & set(sys.modules); "
         "assert r.get_runtime().version == r.installed().tensorflow"
