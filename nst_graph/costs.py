@@ -1,14 +1,94 @@
-"""Gram matrix, content cost, style cost and total cost: tensors in, scalar tensors out.
+"""Gram matrix, content cost, style cost and total cost: tensors in, scalar tensors out. And the names of the costs.
 
 Nothing here knows of a session, a file or a network. Activations are float32 (1, n_h, n_w, n_c), tensors or NumPy
 arrays, with a static shape.
 """
 
-from typing import Any, List, Sequence, Tuple
+from typing import Any, Dict, List, Sequence, Tuple
 
 import numpy as np
 
 from nst_graph.runtimes import get_runtime
+
+
+class CostName(str):
+    """The name of a cost, `style` for example, or of a layer's share in one, `style/block1_conv1`.
+
+    Printed lines, history, TensorBoard and plots take the forms of a name from here.
+    """
+
+    @property
+    def term(self) -> str:
+        """The term of the total cost that it is, or is a share of: `style`."""
+        return self.partition("/")[0]
+
+    @property
+    def layer(self) -> str:
+        """The layer whose share it is, `block1_conv1`; empty for a whole cost."""
+        return self.partition("/")[2]
+
+    @property
+    def label(self) -> str:
+        """The form in the article's lines: `Style cost`."""
+        return self.replace("_", " ").capitalize() + " cost"
+
+    @property
+    def column(self) -> str:
+        """The form in the history: `style_cost`, `style_cost_block1_conv1`."""
+        return f"{self.term}_cost_{self.layer}" if self.layer else f"{self}_cost"
+
+    @property
+    def tag(self) -> str:
+        """The form in TensorBoard: `cost/style`, `style_cost/block1_conv1`."""
+        return f"{self.term}_cost/{self.layer}" if self.layer else f"cost/{self}"
+
+
+class Costs(Dict[CostName, Any]):
+    """Costs by name: content, style and total, then each style layer's share of the style cost.
+
+    The values are float32 scalars: tensors when `of` makes it, numbers when `session.run` has computed them.
+    """
+
+    @classmethod
+    def of(cls, j_content: Any, j_style: Any, j_total: Any) -> "Costs":
+        """Name the costs of a graph. A further term of the total cost is one more entry here.
+
+        Parameters
+        ----------
+        j_content, j_style, j_total : tf.Tensor
+            What `content_cost`, `style_cost` and `total_cost` returned.
+
+        Returns
+        -------
+        Costs
+        """
+        costs = cls()
+        costs[CostName("content")] = j_content
+        costs[CostName("style")] = j_style
+        costs[CostName("total")] = j_total
+        for share in style_layer_costs(j_style):
+            costs[CostName("style/" + _layer_name(share, 1))] = share
+        return costs
+
+    @property
+    def content(self) -> Any:
+        """The content cost."""
+        return self[CostName("content")]
+
+    @property
+    def style(self) -> Any:
+        """The style cost."""
+        return self[CostName("style")]
+
+    @property
+    def total(self) -> Any:
+        """The total cost, which is minimised."""
+        return self[CostName("total")]
+
+    @property
+    def terms(self) -> "Costs":
+        """The costs without the layers' shares: what a line prints."""
+        return Costs((name, cost) for name, cost in self.items() if not name.layer)
 
 
 def _dimensions(activations: Any) -> Tuple[int, int, int]:
@@ -42,7 +122,7 @@ def content_cost(a_c: Any, a_g: Any) -> Any:
 
 
 def gram_matrix(activations: Any) -> Any:
-    """Return the Gram matrix of a layer: the dot product of each two channels over all positions.
+    """Return the Gram matrix of a layer: the dot products of all pairs of channels over all positions.
 
     Parameters
     ----------
@@ -52,18 +132,18 @@ def gram_matrix(activations: Any) -> Any:
     Returns
     -------
     tf.Tensor or ndarray
-        float32 (n_c, n_c), symmetric, not divided by anything. Of a tensor a tensor; of an array, which is a target, an
-        array.
+        float32 (n_c, n_c), symmetric, not divided by anything. A tensor for a tensor; an array for an array, which is a
+        target.
 
     Notes
     -----
     Source: the article, "Style cost"; Gatys et al. 2015, equation 3. The article unrolls to one row per channel, which
-    moves every activation in memory; one column per channel has the same dot products and moves none.
+    moves every activation in memory. One column per channel has the same dot products and moves nothing.
 
-    The article has the style image's activations in its graph, 59 MB of constants at 400x300, of which TensorFlow makes
-    the Gram matrices when the session starts. Here they are made at once, and summed in float64: a target's rounding
-    error is the same in every step and adds up, a step's own is not and does not. On TensorFlow 2.21 the article's own
-    graph is 1.0e-3 off TensorFlow 1.10.1 at step 100, this one 1.4e-4.
+    The article has the style image's activations in its graph: 59 MB of constants at 400x300. Here a target's Gram
+    matrix is computed once, in float64. A target's rounding error is the same in every step, so it adds up; a step's
+    own rounding error does not. On TensorFlow 2.21 the article's own graph is 1.0e-3 off TensorFlow 1.10.1 at step 100,
+    and this one 1.4e-4.
     """
     n_h, n_w, n_c = _dimensions(activations)
     if isinstance(activations, np.ndarray):
@@ -75,9 +155,9 @@ def gram_matrix(activations: Any) -> Any:
         return tf.matmul(unrolled, unrolled, transpose_a=True)
 
 
-def _layer_name(activations: Any, number: int) -> str:
-    """Return the name of the layer that gave a tensor, `block1_conv1` of block1/block1_conv1/Relu; else a number."""
-    operation = getattr(activations, "op", None)  # arrays and eager tensors have none
+def _layer_name(tensor: Any, number: int) -> str:
+    """Return the layer that a tensor is named after, `block1_conv1` for block1/block1_conv1/Relu; else a number."""
+    operation = getattr(tensor, "op", None)  # arrays and eager tensors have none
     scopes = operation.name.split("/")[:-1] if operation is not None else []
     return scopes[-1] if scopes else f"layer_{number}"
 
@@ -87,15 +167,18 @@ def style_cost(a_s_layers: Sequence[Any], a_g_layers: Sequence[Any], style_layer
 
     Parameters
     ----------
-    a_s_layers, a_g_layers : sequence of tf.Tensor or ndarray
-        For each style layer, float32 (1, n_h, n_w, n_c): the activations of the style image and of the generated one.
+    a_s_layers : sequence of tf.Tensor or ndarray
+        For each style layer, the style image's activations, float32 (1, n_h, n_w, n_c), or their Gram matrix, float32
+        (n_c, n_c). The style image may have another size than the generated one.
+    a_g_layers : sequence of tf.Tensor or ndarray
+        For each style layer, float32 (1, n_h, n_w, n_c): the activations of the generated image.
     style_layer_coefficients : sequence of float
         Lambda of each of these layers.
 
     Returns
     -------
     tf.Tensor
-        float32 scalar. What is computed for a layer is named after it: `style_cost/block1_conv1/...`.
+        float32 scalar. A layer's operations are named after it: `style_cost/block1_conv1/...`.
 
     Raises
     ------
@@ -119,7 +202,8 @@ def style_cost(a_s_layers: Sequence[Any], a_g_layers: Sequence[Any], style_layer
         ):
             n_h, n_w, n_c = _dimensions(a_g)
             with tf.name_scope(_layer_name(a_g, number)):
-                target = tf.convert_to_tensor(gram_matrix(a_s), name="target")
+                g_s = a_s if len(a_s.shape) == 2 else gram_matrix(a_s)
+                target = tf.convert_to_tensor(g_s, name="target")
                 squares = tf.reduce_sum(tf.square(tf.subtract(target, gram_matrix(a_g))))
                 layer_costs.append((1 / (4 * n_c**2 * (n_h * n_w) ** 2)) * squares * coefficient)
         return tf.add_n(layer_costs, name="sum")
@@ -131,7 +215,7 @@ def style_layer_costs(style_cost: Any) -> List[Any]:
     Parameters
     ----------
     style_cost : tf.Tensor
-        What the function `style_cost` built in a graph (an eager tensor has no terms any more).
+        What the function `style_cost` built in a graph. An eager tensor will not do: it has no terms.
 
     Returns
     -------

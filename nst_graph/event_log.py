@@ -1,7 +1,8 @@
 """A run in TensorBoard: its graph, costs, pictures, settings and pace, in an event file in a folder of its own.
 
-An event file is a TFRecord file of `Event` messages. It is written here record by record, so that an error (a full
-disk) is met where it can be told; TensorFlow's own `FileWriter` hands them to a thread. Losing the log ends no run.
+An event file is a TFRecord file of `Event` messages. This module writes it record by record, so that an error, a full
+disk for example, is seen where it can be reported. TensorFlow's own `FileWriter` leaves the writing to a thread. A run
+goes on when its log is lost.
 """
 
 import contextlib
@@ -11,28 +12,27 @@ import os
 import re
 import socket
 import time
-from typing import Any, Iterator, List, Optional
+from typing import Any, Callable, Iterable, Iterator, List, Optional, Tuple
 
 import numpy as np
 
+from nst_graph.costs import Costs
 from nst_graph.files import Dispensable
 from nst_graph.images import encoded
 from nst_graph.runtimes import get_runtime
-from nst_graph.settings import Settings
-from nst_graph.transfer import Costs, picture_due
-from nst_graph.vgg19 import LAYERS
+from nst_graph.settings import Settings, is_due
 
 logger = logging.getLogger(__name__)
 
 #: Entries above which a constant's values are left out of the logged graph.
 LARGEST_CONSTANT = 1024
 
-#: Constants that the folder's name does not repeat: it has the pictures' names, and the rest changes no number.
+#: Constants that the folder's name leaves out: it has the pictures' names already, and the rest changes no number.
 _NOT_IN_NAMES = ("CONTENT_IMG_PATH", "STYLE_IMG_PATH", "GENERATED_IMG_PATH", "LOG_GRAPH", "LOG_PICTURES_EVERY")
 
 
 def run_name(settings: Settings, now: float) -> str:
-    """Return a run's name: when it began, content and style, and what is not the article's.
+    """Return a run's name: when it began, content and style, and the constants that are not the article's.
 
     Parameters
     ----------
@@ -44,14 +44,16 @@ def run_name(settings: Settings, now: float) -> str:
     Returns
     -------
     str
-        `2026-11-24_17-16-07_cat_starry_night_ALPHA=5_SEED=0` for example. The order of names is that of time.
+        `2026-11-24_17-16-07_cat_starry_night_ALPHA=5_SEED=0` for example, `array` standing for a picture that has no
+        file. Names sort by time.
     """
-    defaults = Settings().words()
-    stems = [os.path.splitext(os.path.basename(p))[0] for p in (settings.content_img_path, settings.style_img_path)]
+    defaults, chosen = Settings().words(), settings.words()
+    paths = (settings.content_img_path, settings.style_img_path)
+    stems = ["array" if path is None else os.path.splitext(os.path.basename(path))[0] for path in paths]
     changed = [
         f"{name}={word}"
-        for name, word in settings.words().items()
-        if word != defaults[name] and name not in _NOT_IN_NAMES
+        for name, word in chosen.items()
+        if word not in (defaults[name], "None") and name not in _NOT_IN_NAMES
     ]
     name = "_".join([time.strftime("%Y-%m-%d_%H-%M-%S", time.localtime(now)), *stems, *changed])
     # A file name has room for 255 bytes, and a list of runs for less.
@@ -69,8 +71,8 @@ def readable_graph(roots: List[Any]) -> Any:
     Returns
     -------
     tf.GraphDef
-        With the shapes of all tensors. What loads the weights, initialises variables or belongs to Keras's own
-        max-pooled network is not in it, unless a root needs it.
+        With the shapes of all tensors. Operations that load the weights, initialise variables or belong to Keras's own
+        max-pooled network are not in it, unless a root needs them.
     """
     tf = get_runtime().tf
     graph = roots[0].graph
@@ -101,14 +103,14 @@ def readable_graph(roots: List[Any]) -> Any:
     return logged
 
 
-def _table(rows: Any) -> str:
+def _table(rows: Iterable[Tuple[str, str]]) -> str:
     lines = ["| constant | value |", "| --- | --- |"]
     return "\n".join(lines + ["| {} | {} |".format(name, value.replace("|", "\\|")) for name, value in rows])
 
 
 @contextlib.contextmanager
 def _tensorflows_errors() -> Iterator[None]:
-    """Raise what TensorFlow says of a file as the OSError that it is."""
+    """Turn TensorFlow's own errors about files into OSError."""
     try:
         yield
     except get_runtime().tf.errors.OpError as error:
@@ -126,8 +128,8 @@ def _tensorboard_is_there() -> bool:
 class EventLog:
     """One run's log for TensorBoard.
 
-    What cannot be written (no permission, disk full, folder gone) is told once through the logger `nst_graph`, and the
-    calls after it do nothing.
+    If the log cannot be written (no permission, disk full, folder gone), the logger `nst_graph` says so once, and later
+    calls do nothing.
 
     Parameters
     ----------
@@ -163,9 +165,9 @@ class EventLog:
     def _open(self, log_dir: str) -> None:
         now = time.time()
         name = run_name(self._settings, now)
-        if not os.path.exists(log_dir):
+        with contextlib.suppress(FileExistsError):  # made by another run meanwhile, or a file: mkdir below refuses that
             os.makedirs(log_dir)
-        for attempt in itertools.count(1):  # two runs that begin in the same second have folders of their own
+        for attempt in itertools.count(1):  # two runs that begin in the same second get a folder each
             folder = os.path.join(log_dir, name if attempt == 1 else f"{name}_{attempt}")
             with contextlib.suppress(FileExistsError):
                 os.mkdir(folder)
@@ -177,8 +179,8 @@ class EventLog:
     def _append(self, event: Any) -> None:
         with _tensorflows_errors():
             self._records.write(event.SerializeToString())
-            self._records.flush()  # whoever looks on sees the run as it is
-        os.stat(self._path)  # a file whose folder is gone takes writes without a word
+            self._records.flush()  # TensorBoard reads the file while the run goes on
+        os.stat(self._path)  # writing to a file that was deleted gives no error
 
     def _write(self, **event: Any) -> None:
         self._dispensable.attempt(self._append, get_runtime().tf.Event(wall_time=time.time(), **event))
@@ -204,16 +206,14 @@ class EventLog:
         Parameters
         ----------
         iteration : int
-            The step in TensorBoard. What is before the first, -1, is not logged.
+            The step in TensorBoard. Costs before the first step, iteration -1, are not logged.
         costs : Costs
-            Tags are `cost/content`, `cost/style`, `cost/total`, and `style_cost/block1_conv1` and so on for the shares
-            of the style layers. From the second call on there is `pace/seconds_per_iteration`.
+            Their tags are `cost/content`, `style_cost/block1_conv1` and so on, see `nst_graph.costs.CostName`. From the
+            second call on there is `pace/seconds_per_iteration`.
         """
         if iteration < 0 or self._dispensable.given_up:
             return
-        scalars = {"cost/content": costs.content, "cost/style": costs.style, "cost/total": costs.total}
-        for index, cost in zip(self._settings.style_layer_indices, costs.style_layers):
-            scalars["style_cost/" + LAYERS[index].name] = cost
+        scalars = {name.tag: cost for name, cost in costs.items()}
         now = time.perf_counter()
         if self._last_time is not None:
             scalars["pace/seconds_per_iteration"] = now - self._last_time
@@ -222,10 +222,19 @@ class EventLog:
         values = [tf.Summary.Value(tag=tag, simple_value=value) for tag, value in scalars.items()]
         self._write(step=iteration, summary=tf.Summary(value=values))
 
-    def wants_picture(self, iteration: int) -> bool:
-        """Whether the picture after this iteration is to be logged."""
-        last = self._settings.num_iterations - 1
-        return not self._dispensable.given_up and picture_due(iteration, last, self._pictures_every)
+    def generated(self, iteration: int, picture: Callable[[], np.ndarray]) -> None:
+        """Log the generated picture if one is due after this iteration.
+
+        Parameters
+        ----------
+        iteration : int
+            The step in TensorBoard.
+        picture : callable
+            Returns the picture, uint8 (h, w, 3), blue, green and red. Called only if it is due.
+        """
+        last = self._settings.iterations - 1
+        if not self._dispensable.given_up and is_due(iteration, self._pictures_every, last):
+            self.picture("generated", iteration, picture())
 
     def picture(self, name: str, iteration: int, picture: np.ndarray) -> None:
         """Log a picture as a JPEG of OpenCV's quality, unless no pictures are logged.

@@ -5,6 +5,7 @@ from typing import Any, List, Sequence, Tuple
 
 import numpy as np
 
+from nst_graph.costs import CostName
 from nst_graph.errors import OutputError, RuntimeMissingError
 from nst_graph.files import replacing
 from nst_graph.images import cv2
@@ -97,15 +98,16 @@ def _matplotlib() -> Any:
     return matplotlib
 
 
-def plot_costs(columns: Sequence[str], rows: Sequence[Sequence[float]], path: str) -> None:
+def plot_costs(names: Sequence[CostName], rows: Sequence[Sequence[float]], path: str) -> None:
     """Plot costs over iterations on a logarithmic scale.
 
     Parameters
     ----------
-    columns : sequence of str
-        Names, the first that of the iteration: `nst_graph.observers.History.columns`.
+    names : sequence of CostName
+        Names of the costs: `nst_graph.observers.History.names`. A layer's share is a thin dashed line.
     rows : sequence of sequence of float
-        Values, one row for each iteration. Costs that are 0 have no place on this scale and are left out.
+        For each iteration its number, then the costs: `nst_graph.observers.History.rows`. Costs of 0 have no place on
+        this scale and are left out.
     path : str
         The file; its extension says the format.
 
@@ -118,12 +120,10 @@ def plot_costs(columns: Sequence[str], rows: Sequence[Sequence[float]], path: st
     """
     figure = _matplotlib().figure.Figure(figsize=(8, 5), layout="constrained")
     axes = figure.add_subplot(xlabel="iteration", ylabel="cost", yscale="log")
-    iterations, *costs = np.array(rows, dtype=float).T.reshape(len(columns), -1)
-    for name, values in zip(columns[1:], costs):
-        if name.startswith("style_cost_"):
-            axes.plot(iterations, values, label=name[len("style_cost_") :], linewidth=1, linestyle="--")
-        else:
-            axes.plot(iterations, values, label=name[: -len("_cost")], linewidth=2)
+    iterations, *costs = np.array(rows, dtype=float).T.reshape(1 + len(names), -1)
+    for name, values in zip(names, costs):
+        style = {"linewidth": 1, "linestyle": "--"} if name.layer else {"linewidth": 2}
+        axes.plot(iterations, values, label=name.layer or name.term.replace("_", " "), **style)
     axes.grid(alpha=0.3)
     axes.legend(loc="upper left", bbox_to_anchor=(1, 1))  # beside the lines, which leave no corner free
     try:

@@ -113,6 +113,24 @@ def read_picture(picture: Picture) -> np.ndarray:
     return pixels
 
 
+def resized(img: np.ndarray, size: Tuple[int, int]) -> np.ndarray:
+    """Resize a picture or an image with bicubic interpolation, as the article does.
+
+    Parameters
+    ----------
+    img : ndarray
+        uint8 or float32 (h, w, 3).
+    size : tuple of int
+        Width and height of the result, OpenCV's order.
+
+    Returns
+    -------
+    ndarray
+        Of the same dtype, (height, width, 3).
+    """
+    return np.asarray(cv2.resize(img, dsize=tuple(size), interpolation=cv2.INTER_CUBIC))
+
+
 def preprocess(picture: np.ndarray, size: Tuple[int, int], color_means: np.ndarray) -> np.ndarray:
     """Resize a picture and take the colour means off: what the network takes.
 
@@ -134,8 +152,7 @@ def preprocess(picture: np.ndarray, size: Tuple[int, int], color_means: np.ndarr
     -----
     Source: the article, "Load and preprocess images".
     """
-    img = cv2.resize(picture, dsize=tuple(size), interpolation=cv2.INTER_CUBIC)
-    img = img.astype("float32")
+    img = resized(picture, size).astype("float32")
     img -= color_means
     return np.expand_dims(img, axis=0)
 

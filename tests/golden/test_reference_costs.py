@@ -11,8 +11,8 @@ import pytest
 
 from nst_graph.images import create_noisy_img, deprocess, load_img
 from nst_graph.settings import Settings
-from nst_graph.transfer import Transfer
 from tests.conftest import ARTICLE_VARIABLE, ROOT
+from tests.training import Training, printed
 
 SHIPPED = "tf1.10.1_shipped_500"
 ARTICLE = "tf1.10.1_article_starry_500"
@@ -33,16 +33,16 @@ def check(golden, folder, iterations, weights):
     for picture in (golden["content"], golden["style"]):
         path = folder / picture["file"]
         assert hashlib.sha256(path.read_bytes()).hexdigest() == picture["sha256"]
-        images.append(load_img(str(path), settings.img_size, settings.color_means))
+        images.append(load_img(str(path), settings.size, settings.color_means))
     noisy_img = create_noisy_img(images[0], settings.noise_ratio, np.random.RandomState(settings.seed))
     rows = {row[0]: row[1:] for row in golden["costs"]}
-    with Transfer(images[0], images[1], noisy_img, settings, weights) as transfer:
+    with Training([*images, noisy_img], settings, weights) as transfer:
         for i in range(-1, iterations):
             if i >= 0:
                 transfer.step()
             if i in rows:
                 tolerance = next(tolerance for last, tolerance in TOLERANCES if i <= last)
-                costs = transfer.costs()[:3]
+                costs = printed(transfer.costs())
                 difference = np.divide(costs, rows[i]) - 1
                 print(f"i = {i}: {costs} relative difference {difference}")
                 np.testing.assert_allclose(costs, rows[i], rtol=tolerance, err_msg=f"iteration {i}")

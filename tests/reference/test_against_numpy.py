@@ -14,10 +14,10 @@ from nst_graph.images import create_noisy_img, load_img
 from nst_graph.network import create_output_tensors
 from nst_graph.runtimes import get_runtime
 from nst_graph.settings import Settings
-from nst_graph.transfer import Transfer
 from nst_graph.vgg19 import LAYER_INDICES, LAYERS
 from tests.conftest import ROOT
 from tests.reference import numpy_nst
+from tests.training import Training, printed
 
 #: Odd all the way: the pools see 33x17, 17x9, 9x5, 5x3 and 3x2.
 SIZE = (33, 17)
@@ -169,11 +169,11 @@ def train(problem, settings, iterations):
     expected = numpy_nst.run(
         *problem.images, problem.arrays, iterations, learning_rate=settings.learning_rate, **constants(settings)
     )
-    with Transfer(*problem.images, settings, problem.weights) as transfer:
+    with Training(problem.images, settings, problem.weights) as transfer:
         for i, *expected_costs, expected_img in expected:
             if i >= 0:
                 transfer.step()
-            yield i, transfer.costs()[:3], transfer.image(), expected_costs, expected_img
+            yield i, printed(transfer.costs()), transfer.image(), expected_costs, expected_img
 
 
 def rms(array):

@@ -11,16 +11,22 @@ import cv2
 import numpy as np
 import pytest
 
-from nst_graph import event_log
+from nst_graph import costs, event_log
+from nst_graph.costs import CostName, Costs
 from nst_graph.event_log import EventLog, readable_graph, run_name
+from nst_graph.network import create_output_tensors
 from nst_graph.observers import TensorBoard
 from nst_graph.runtimes import get_runtime
 from nst_graph.settings import Settings
-from nst_graph.transfer import Costs, Transfer
+from nst_graph.transfer import Transfer
+from tests.training import Training
 
 ITERATIONS = 6
-SETTINGS = Settings(num_iterations=ITERATIONS, seed=7, style_layer_indices=[4, 3], style_layer_coefficients=[0.5, 2])
-COSTS = Costs(1.0, 2.0, 3.0, (0.5, 1.5))
+SETTINGS = Settings(
+    size=(37, 27), iterations=ITERATIONS, seed=7, style_layer_indices=[4, 3], style_layer_coefficients=[0.5, 2]
+)
+NAMES = ["content", "style", "total", "style/block2_conv1", "style/block1_pool"]
+COSTS = Costs((CostName(name), cost) for name, cost in zip(NAMES, (1.0, 2.0, 3.0, 0.5, 1.5)))
 GRAY = np.full((5, 7, 3), 128, np.uint8)
 
 
@@ -50,38 +56,39 @@ def notices(caplog):
 def run(tmp_path_factory, vgg_weights):
     """A run that was logged with a picture every 4 iterations: folder, and what a run that nobody watches has."""
     log_dir = tmp_path_factory.mktemp("run") / "log"
-    rng = np.random.RandomState(1)
-    images = [rng.uniform(-120, 140, (1, 27, 37, 3)).astype(np.float32) for _ in range(3)]
-    with Transfer(*images, SETTINGS, vgg_weights) as transfer:
-        expected = [transfer.content_picture(), transfer.style_picture()]
+    pictures = np.random.RandomState(1).randint(0, 256, (2, 27, 37, 3)).astype(np.uint8)
+    with Transfer(SETTINGS, vgg_weights) as transfer:
+        transfer.start(*pictures)
         transfer.train([TensorBoard(str(log_dir), every=4)])
-    with Transfer(*images, SETTINGS, vgg_weights) as transfer:
+    with Transfer(SETTINGS, vgg_weights) as transfer:
+        transfer.start(*pictures)
         trajectory = []
         for _ in range(ITERATIONS):
             transfer.step()
             trajectory.append((transfer.costs(), transfer.picture()))
-    return log_dir, expected, trajectory
+    return log_dir, pictures, trajectory
 
 
 def test_costs_are_those_of_a_run_that_nobody_watches(run):
     log_dir, _, trajectory = run
     found = values(log_dir)
     read = {
-        "cost/content": lambda costs: costs.content,
-        "cost/style": lambda costs: costs.style,
-        "cost/total": lambda costs: costs.total,
-        "style_cost/block2_conv1": lambda costs: costs.style_layers[0],
-        "style_cost/block1_pool": lambda costs: costs.style_layers[1],
+        "cost/content": "content",
+        "cost/style": "style",
+        "cost/total": "total",
+        "style_cost/block2_conv1": "style/block2_conv1",
+        "style_cost/block1_pool": "style/block1_pool",
     }
     assert {tag for tag in found if "cost" in tag} == set(read)
-    for tag, cost in read.items():
+    for tag, name in read.items():
         assert list(found[tag]) == list(range(ITERATIONS))
         logged = [value.simple_value for value in found[tag].values()]
         # Of the step and of a pass of its own: the last bit may differ (see tests/unit/test_observers.py).
-        np.testing.assert_allclose(logged, [cost(costs) for costs, _ in trajectory], rtol=1e-6)
-    for costs, _ in trajectory:
-        assert sum(costs.style_layers) == pytest.approx(costs.style, rel=1e-6)
-        assert costs.style_layers[0] != costs.style_layers[1]
+        np.testing.assert_allclose(logged, [told[name] for told, _ in trajectory], rtol=1e-6)
+    for told, _ in trajectory:
+        shares = [told[name] for name in NAMES[3:]]
+        assert sum(shares) == pytest.approx(told.style, rel=1e-6)
+        assert shares[0] != shares[1]
 
 
 def test_pace(run):
@@ -116,7 +123,7 @@ def test_settings_are_a_table(run):
     assert value.metadata.plugin_data.plugin_name == "text"
     lines = get_runtime().tf.make_ndarray(value.tensor).item().decode().splitlines()
     assert lines[:2] == ["| constant | value |", "| --- | --- |"]
-    assert "| SEED | 7 |" in lines and "| IMG_SIZE | 400,300 |" in lines and "| STYLE_LAYER_INDICES | 4,3 |" in lines
+    assert "| SEED | 7 |" in lines and "| IMG_SIZE | 37,27 |" in lines and "| STYLE_LAYER_INDICES | 4,3 |" in lines
     assert "| weights from | random numbers (seed 0) |" in lines
     assert f"| TensorFlow | {get_runtime().version} |" in lines
     assert len(lines) == 4 + len(SETTINGS.words())
@@ -139,8 +146,8 @@ def logged_graph(log_dir):
 
 
 def test_the_graph_is_one_box_for_each_thing_that_the_article_speaks_of(small_images, settings, vgg_weights):
-    with Transfer(*small_images, settings, vgg_weights) as transfer:
-        graph = readable_graph(list(transfer.roots))
+    with Training(small_images, settings, vgg_weights) as transfer:
+        graph = readable_graph(transfer.roots)
         rest = {op.name.split("/")[0] for op in transfer.session.graph.get_operations()} - boxes(graph, 1)
     # What is left out: Keras's own network and what loads weights into it, and what initialises our variables.
     assert {re.sub(r"_\d+$", "", name) for name in rest} == {"keras", "keras_learning_phase", "init"}
@@ -169,10 +176,18 @@ def test_the_graph_is_one_box_for_each_thing_that_the_article_speaks_of(small_im
 
 
 def test_the_logged_graph_is_the_graph_but_for_the_values_of_large_constants(small_images, settings, vgg_weights):
-    tf = get_runtime().tf
-    with Transfer(*small_images, settings, vgg_weights) as transfer:
-        graph = readable_graph(list(transfer.roots))
-        whole = {node.name: node for node in transfer.session.graph.as_graph_def(add_shapes=True).node}
+    """Of a graph as the script builds it, with the targets as constants."""
+    runtime = get_runtime()
+    tf = runtime.tf
+    indices = settings.style_layer_indices
+    with runtime.session_scope() as session:
+        picture = tf.placeholder(tf.float32, small_images[0].shape)
+        content, styles = create_output_tensors(picture, settings.content_layer_index, indices, vgg_weights)
+        a_content, a_styles = session.run([content, styles], feed_dict={picture: small_images[0]})
+        j_content = costs.content_cost(a_content, content)
+        j_style = costs.style_cost(a_styles, styles, settings.style_layer_coefficients)
+        graph = readable_graph([costs.total_cost(j_content, j_style, 10, 40).op])
+        whole = {node.name: node for node in session.graph.as_graph_def(add_shapes=True).node}
     emptied = []
     for node in graph.node:
         expected = whole[node.name]
@@ -193,16 +208,15 @@ def test_the_logged_graph_is_the_graph_but_for_the_values_of_large_constants(sma
 def test_the_graph_is_small_whatever_the_size_of_the_picture(run, vgg_weights):
     small = logged_graph(run[0]).ByteSize()
     settings = Settings(content_layer_index=2, style_layer_indices=[4, 3], style_layer_coefficients=[0.5, 2])
-    with Transfer(*[np.zeros((1, 300, 400, 3), np.float32)] * 3, settings, vgg_weights) as transfer:
-        large = readable_graph(list(transfer.roots)).ByteSize()
-        assert transfer.session.graph.as_graph_def().ByteSize() > 30e6
+    with Training([np.zeros((1, 300, 400, 3), np.float32)] * 3, settings, vgg_weights) as training:
+        large = readable_graph(training.roots).ByteSize()
     assert small < 2e5 and large < 1.1 * small  # measured: 61 kB and 62 kB
 
 
 def test_names_of_runs(monkeypatch):
     monkeypatch.setenv("TZ", "UTC")
     time.tzset()
-    settings = Settings(content_img_path="a/cat.jpg", style_img_path="b/starry night.jpg", alpha=5, img_size=(40, 30))
+    settings = Settings(content_img_path="a/cat.jpg", style_img_path="b/starry night.jpg", alpha=5, size=(40, 30))
     name = run_name(settings, 1.8e9)
     assert name == "2027-01-15_08-00-00_cat_starry-night_IMG_SIZE=40,30_ALPHA=5"
     assert run_name(settings, 1.8e9 - 1) < name < run_name(Settings(), 1.8e9 + 1)
@@ -221,7 +235,7 @@ def test_runs_of_one_second_have_folders_of_their_own(tmp_path, monkeypatch):
 
 def test_no_pictures(tmp_path):
     log = EventLog(str(tmp_path), SETTINGS, "x", 0)
-    assert not log.wants_picture(0)
+    log.generated(0, lambda: pytest.fail("a picture was asked for"))
     log.picture("content", 0, GRAY)
     log.close()
     assert set(values(tmp_path)) == {"settings"}
@@ -229,8 +243,10 @@ def test_no_pictures(tmp_path):
 
 def test_how_often_there_are_pictures(tmp_path):
     log = EventLog(str(tmp_path), SETTINGS, "x", 3)
-    assert [i for i in range(ITERATIONS) if log.wants_picture(i)] == [0, 3, ITERATIONS - 1]
+    for i in range(ITERATIONS):
+        log.generated(i, lambda: GRAY)
     log.close()
+    assert list(values(tmp_path)["picture/generated"]) == [0, 3, ITERATIONS - 1]
 
 
 def test_no_log(tmp_path, monkeypatch):
@@ -239,7 +255,7 @@ def test_no_log(tmp_path, monkeypatch):
     log.graph()
     log.costs(0, COSTS)
     log.picture("content", 0, GRAY)
-    assert not log.wants_picture(0)
+    log.generated(0, lambda: pytest.fail("a picture was asked for"))
     log.close()
     assert os.listdir(str(tmp_path)) == []
 

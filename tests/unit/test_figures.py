@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from nst_graph import figures
+from nst_graph.costs import CostName
 from nst_graph.errors import OutputError, RuntimeMissingError
 from nst_graph.figures import check_plot, pairs_figure, plot_costs
 
@@ -54,14 +55,7 @@ class TestPairsFigure:
 
 
 ROWS = [[i, 10.0 + i, 100.0 - i, 1000.0 - i, 60.0, 40.0 - i] for i in range(5)]
-COLUMNS = [
-    "iteration",
-    "content_cost",
-    "style_cost",
-    "total_cost",
-    "style_cost_block1_conv1",
-    "style_cost_block2_conv1",
-]
+NAMES = [CostName(name) for name in ("content", "style", "total", "style/block1_conv1", "style/block2_conv1")]
 
 
 class TestPlot:
@@ -74,7 +68,7 @@ class TestPlot:
         )
         path = tmp_path / "costs.png"
         path.write_bytes(b"old")
-        plot_costs(COLUMNS, ROWS, str(path))
+        plot_costs(NAMES, ROWS, str(path))
         (axes,) = kept[0].axes
         assert axes.get_yscale() == "log" and axes.get_xlabel() == "iteration"
         found = {line.get_label(): line.get_xydata().tolist() for line in axes.get_lines()}
@@ -85,14 +79,14 @@ class TestPlot:
         assert os.listdir(str(tmp_path)) == ["costs.png"]
 
     def test_no_iterations_and_costs_of_nothing(self, tmp_path):
-        plot_costs(COLUMNS, [], str(tmp_path / "x.svg"))
-        plot_costs(COLUMNS, [[0] * 6, [1] * 6], str(tmp_path / "y.pdf"))
+        plot_costs(NAMES, [], str(tmp_path / "x.svg"))
+        plot_costs(NAMES, [[0] * 6, [1] * 6], str(tmp_path / "y.pdf"))
         assert (tmp_path / "x.svg").read_bytes().startswith(b"<?xml")
         assert (tmp_path / "y.pdf").read_bytes().startswith(b"%PDF")
 
     def test_a_folder_that_is_gone(self, tmp_path):
         with pytest.raises(OutputError, match="cannot be written: No such file or directory"):
-            plot_costs(COLUMNS, ROWS, str(tmp_path / "missing" / "x.png"))
+            plot_costs(NAMES, ROWS, str(tmp_path / "missing" / "x.png"))
 
     @pytest.mark.parametrize("name", ["costs", "costs.txt", "costs.", ".png"])
     def test_a_name_that_is_no_pictures(self, name):

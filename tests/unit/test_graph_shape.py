@@ -6,13 +6,14 @@ import pytest
 from nst_graph.network import create_output_tensors
 from nst_graph.runtimes import get_runtime
 from nst_graph.settings import Settings
-from nst_graph.transfer import Transfer, stylize
+from nst_graph.transfer import stylize
 from nst_graph.vgg19 import LAYER_INDICES, LAYERS
+from tests.training import Training
 
 
 @pytest.fixture
 def transfer(small_images, settings, vgg_weights):
-    with Transfer(*small_images, settings, vgg_weights) as transfer:
+    with Training(small_images, settings, vgg_weights) as transfer:
         yield transfer
 
 
@@ -111,7 +112,7 @@ def test_the_three_images_are_in_the_input_in_the_articles_order(small_images, v
         return run_session(self, fetches, *args, **kwargs)
 
     monkeypatch.setattr(runtime.tf.Session, "run", spy)
-    with Transfer(*small_images, settings, vgg_weights) as transfer:
+    with Training(small_images, settings, vgg_weights) as transfer:
         seen.append(held(transfer.session))
     assert seen == [(1, ["content"]), (2, ["style"]), ["start"]]
 

@@ -144,8 +144,8 @@ def test_refuses_a_run_without_a_cost():
 
 
 def test_numpy_numbers_are_numbers():
-    settings = Settings(seed=np.int64(3), alpha=np.float32(2), img_size=np.array([8, 6]))
-    assert (settings.seed, settings.alpha, settings.img_size) == (3, 2.0, (8, 6))
+    settings = Settings(seed=np.int64(3), alpha=np.float32(2), size=np.array([8, 6]))
+    assert (settings.seed, settings.alpha, settings.size) == (3, 2.0, (8, 6))
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,7 @@ def test_numpy_numbers_are_numbers():
         Settings(
             alpha=0.1, beta=1e-7, seed=7, style_layer_indices=[2], style_layer_coefficients=[1e20], log_graph=False
         ),
-        Settings(content_img_path="a,b=c.jpg", vgg_imagenet_means=(0, 1.5, -2), weights="random", img_size=(1, 32766)),
+        Settings(content_img_path="a,b=c.jpg", vgg_imagenet_means=(0, 1.5, -2), weights="random", size=(1, 32766)),
     ],
     ids=["article", "numbers", "others"],
 )

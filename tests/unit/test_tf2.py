@@ -1,5 +1,6 @@
 """The TF2 plugin's public face, and through it an independent check of the graph (TensorFlow 2 only)."""
 
+import cv2
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -8,6 +9,7 @@ import nst_graph
 from nst_graph import tf2
 from nst_graph.errors import PictureError, SettingError, WeightsError
 from nst_graph.network import create_output_tensors
+from nst_graph.observers import SavedPicture
 from nst_graph.runtimes import get_runtime
 from nst_graph.settings import Settings
 from nst_graph.vgg19 import LAYER_INDICES
@@ -59,12 +61,61 @@ def test_steps_and_callback_tell_the_same(pictures, options):
     np.testing.assert_array_equal(told[-1].image, last)
 
 
+def test_observers_see_what_the_callback_sees_and_files_have_the_right_colours(pictures, options, tmp_path):
+    class Watching(nst_graph.Observer):
+        every = 2
+
+        def begin(self, run):
+            self.content = run.content
+            self.seen = []
+
+        def step(self, progress):
+            if progress.image is not None:
+                self.seen.append(progress.image)
+
+    for make in (np.asarray, tf.constant):
+        watching, told = Watching(), []
+        path = str(tmp_path / "x.png")
+        observers = [watching, SavedPicture(path, every=1)]
+        content, style = (make(picture) for picture in pictures)
+        result = tf2.stylize(content, style, observers=observers, callback=told.append, callback_every=2, **options)
+        assert len(told) == 2
+        for seen, progress in zip(watching.seen, told):
+            assert tf.is_tensor(seen) == tf.is_tensor(progress.image) == tf.is_tensor(content)
+            np.testing.assert_array_equal(seen, progress.image)
+        # A fraction that is cut off makes a value 1 less.
+        np.testing.assert_allclose(np.asarray(watching.content, int), pictures[0], rtol=0, atol=1)
+        np.testing.assert_array_equal(cv2.imread(path)[:, :, ::-1], result)
+
+
+def test_floats_that_are_not_from_0_to_1_are_refused(pictures, options):
+    bright = pictures[0].astype(np.float32)
+    for content, message in (
+        (bright, "from 0 to 255: divide by 255"),
+        (bright / 255 - 1, "from -1 to 0: divide"),
+        (np.where(bright > 200, np.nan, 0).astype(np.float32), "nan"),
+    ):
+        for call in (tf2.stylize, tf2.steps):
+            with pytest.raises(PictureError, match=message):
+                call(content, pictures[1], **options)
+    # What an interpolation overshoots is clipped.
+    over = np.clip(pictures[0] / np.float32(255) * 1.2 - 0.1, 0, 1)
+    beyond = (pictures[0] / np.float32(255) * 1.2 - 0.1).astype(np.float32)
+    np.testing.assert_array_equal(tf2.stylize(beyond, over, **options), tf2.stylize(over, over, **options))
+
+
+def test_an_unknown_keyword_names_the_near_ones(pictures):
+    for call in (tf2.stylize, tf2.steps):
+        with pytest.raises(SettingError, match="there is no 'num_iterations'; did you mean iterations"):
+            call(*pictures, num_iterations=3)
+
+
 def test_between_two_steps_the_host_is_eager_and_leaving_early_closes_the_session(pictures, options):
     steps = tf2.steps(*pictures, every=1, **options)
     next(steps)
     assert tf.executing_eagerly()
     assert float(tf.constant(2.0) * 3) == 6
-    session = steps.gi_frame.f_locals["prepared"].session
+    session = steps.gi_frame.f_locals["prepared"].objective.session
     steps.close()
     with pytest.raises(RuntimeError, match="closed"):
         session.run([])

@@ -1,0 +1,98 @@
+"""What turns costs and gradients into the next image. The whole state of an optimiser can be read and set."""
+
+from typing import Any, Dict, Tuple
+
+import numpy as np
+
+from nst_graph.costs import Costs
+from nst_graph.objective import Objective
+
+#: An optimiser's state: arrays by name.
+OptimiserState = Dict[str, np.ndarray]
+
+
+class Optimiser:
+    """Moves the image of an objective, step by step.
+
+    Attributes
+    ----------
+    objective : Objective
+        The objective, which is finalised: an optimiser adds its operations when it is made.
+    operations : tuple of tf.Operation
+        What a step runs in the objective's graph, for who draws it.
+    """
+
+    objective: Objective
+    operations: Tuple[Any, ...] = ()
+
+    def reset(self) -> None:
+        """Forget all steps: the state is that of a new optimiser."""
+        raise NotImplementedError
+
+    def step(self) -> Costs:
+        """Move the image by one step.
+
+        Returns
+        -------
+        Costs
+            Of the image BEFORE the step.
+        """
+        raise NotImplementedError
+
+    def state(self) -> OptimiserState:
+        """Return all that the next step depends on, besides the image and the targets."""
+        raise NotImplementedError
+
+    def restore(self, state: OptimiserState) -> None:
+        """Set what `state` returned, here or in another process."""
+        raise NotImplementedError
+
+
+class Adam(Optimiser):
+    """TensorFlow's Adam as an operation of the objective's graph: a step is one run of the session.
+
+    Parameters
+    ----------
+    objective : Objective
+        Not finalised yet; it is afterwards.
+    learning_rate : float
+        Adam's; the other constants are TensorFlow's: beta1 0.9, beta2 0.999, epsilon 1e-8.
+
+    Notes
+    -----
+    Source: the article, "Create training operation"; D. Kingma and J. Ba, "Adam: A Method for Stochastic Optimization",
+    2014.
+    """
+
+    def __init__(self, objective: Objective, learning_rate: float) -> None:
+        self.objective = objective
+        with objective.building() as tf:
+            optimizer = tf.train.AdamOptimizer(learning_rate)
+            with tf.name_scope("train/"):
+                self._train_op = optimizer.apply_gradients([(objective.gradient, objective.input_var)])
+            self._variables = optimizer.variables()
+            # Never tf.global_variables_initializer(): it would put random numbers in place of the pretrained weights.
+            self._initialize = tf.variables_initializer(self._variables)
+        objective.finalize()
+        self.operations = (self._train_op,)
+
+    def reset(self) -> None:
+        """Initialise Adam's variables: both moments are 0 and no step is counted."""
+        self.objective.session.run(self._initialize)
+
+    def step(self) -> Costs:
+        """Train the image by one step, in one run of the session; return the costs of the image BEFORE it."""
+        costs, _ = self.objective.evaluate_with(self._train_op)
+        return costs
+
+    def state(self) -> OptimiserState:
+        """Return Adam's variables: both moments, float32 (1, h, w, 3), and the powers of beta1 and beta2."""
+        values = self.objective.session.run(self._variables)
+        return {variable.op.name: value for variable, value in zip(self._variables, values)}
+
+    def restore(self, state: OptimiserState) -> None:
+        """Set Adam's variables."""
+        initializers = [variable.initializer for variable in self._variables]
+        # An initialiser assigns its second input. Feeding that input sets any value without a new operation.
+        feed = {op.inputs[1]: state[variable.op.name] for op, variable in zip(initializers, self._variables)}
+        self.objective.session.run(initializers, feed_dict=feed)
