@@ -8,7 +8,7 @@ from typing import List, NoReturn, Optional, Sequence
 from nst_graph import __version__, program
 from nst_graph.errors import SettingError
 from nst_graph.files import check_file
-from nst_graph.runtimes import choose_runtime, find_runtimes, installed
+from nst_graph.runtimes import RUNTIME_VARIABLE, choose_runtime, find_runtimes, installed
 from nst_graph.settings import Settings, from_words
 
 logger = logging.getLogger(__name__)
@@ -33,10 +33,14 @@ _OPTIONS = (
 def _runtimes(arguments: argparse.Namespace) -> None:
     versions = installed()
     print(f"TensorFlow {versions.tensorflow or 'is not installed'}, tf-keras {versions.tf_keras or 'is not installed'}")
-    for candidate in find_runtimes():
+    candidates = find_runtimes()
+    for candidate in candidates:
         verdict = "can serve" if candidate.why_not is None else candidate.why_not
         print(f"{candidate.name} (from {candidate.source}): {verdict}")
-    print(f"{choose_runtime().name} serves")
+    serving = choose_runtime().name
+    print(f"{serving} serves")
+    if any(candidate.why_not is None and candidate.name != serving for candidate in candidates):
+        print(f"{RUNTIME_VARIABLE}=NAME chooses another")
 
 
 def _settings(arguments: argparse.Namespace) -> Settings:
