@@ -13,6 +13,9 @@ from nst_graph.settings import Settings, from_words
 
 logger = logging.getLogger(__name__)
 
+#: The command's name, also when it is run as `python -m nst_graph`.
+_PROGRAM = "nst-graph"
+
 #: Option, the constant it sets, what it takes, and what it is.
 _OPTIONS = (
     ("--size", "IMG_SIZE", "W,H", "width and height of the picture"),
@@ -118,7 +121,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="nst-graph", description="Neural style transfer as a TensorFlow 1 graph.")
+    parser = _Parser(prog=_PROGRAM, description="Neural style transfer as a TensorFlow 1 graph.")
     parser.add_argument("--version", action="version", version=f"nst_graph {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
 
@@ -161,6 +164,6 @@ def main(arguments: Optional[Sequence[str]] = None) -> None:
     arguments : sequence of str, optional
         Words after the command's name; by default those of this process.
     """
-    program.set_up()
+    program.set_up(_PROGRAM)
     parsed = _parser().parse_args(arguments)
     parsed.run(parsed)

@@ -14,6 +14,7 @@ import re
 import sys
 from typing import Any, ContextManager, Iterable, Iterator, List, NamedTuple, Optional, Tuple, Type
 
+from nst_graph import console
 from nst_graph.errors import RuntimeMissingError
 
 if sys.version_info >= (3, 10):
@@ -72,6 +73,7 @@ class Runtime:
     name = ""
     tf: Any = None
     keras: Any = None
+    _has_devices = False
 
     @classmethod
     def why_not(cls, installed: Installed) -> Optional[str]:
@@ -94,7 +96,12 @@ class Runtime:
 
     def new_session(self) -> Any:
         """Return a session on a new, empty graph; the caller closes it."""
-        return self.tf.Session(graph=self.tf.Graph())
+        # The first session looks for devices and says which it does not find. During later ones another thread may be
+        # training, and what TensorFlow says of that must be seen.
+        with contextlib.nullcontext() if self._has_devices else _tensorflow_held_back():
+            session = self.tf.Session(graph=self.tf.Graph())
+        self._has_devices = True
+        return session
 
     @contextlib.contextmanager
     def session_scope(self) -> Iterator[Any]:
@@ -222,7 +229,10 @@ def choose_runtime() -> Candidate:
 
 @functools.lru_cache(maxsize=None)
 def get_runtime() -> Runtime:
-    """Return the runtime of this process; the first call chooses it and imports TensorFlow.
+    """Return the runtime of this process; the first call chooses it and imports TensorFlow and its Keras.
+
+    What TensorFlow writes to standard error meanwhile is shown only if the import fails. This holds for the programs
+    of this project (see `nst_graph.console`); in any other process nothing is held back.
 
     Raises
     ------
@@ -231,7 +241,14 @@ def get_runtime() -> Runtime:
     """
     runtime = choose_runtime().runtime
     assert runtime is not None  # what can serve was loaded
-    return runtime()
+    with _tensorflow_held_back():
+        return runtime()
+
+
+def _tensorflow_held_back() -> ContextManager[None]:
+    """Hold back what TensorFlow writes to standard error, unless the user wants its notices and warnings."""
+    wanted = os.environ.get("TF_CPP_MIN_LOG_LEVEL") in ("0", "1")
+    return contextlib.nullcontext() if wanted else console.held_back()
 
 
 def _advice() -> str:
