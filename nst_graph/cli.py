@@ -8,10 +8,13 @@ from typing import List, NoReturn, Optional, Sequence
 from nst_graph import __version__, program
 from nst_graph.errors import SettingError
 from nst_graph.files import check_file
-from nst_graph.runtimes import choose_runtime, find_runtimes, installed
+from nst_graph.runtimes import RUNTIME_VARIABLE, choose_runtime, find_runtimes, installed
 from nst_graph.settings import CONSTANTS, Settings, from_words
 
 logger = logging.getLogger(__name__)
+
+#: The command's name, also when it is run as `python -m nst_graph`.
+_PROGRAM = "nst-graph"
 
 #: The constants that have an option.
 _OPTIONS = {name: field.metadata for name, field in CONSTANTS.items() if field.metadata["option"]}
@@ -20,10 +23,14 @@ _OPTIONS = {name: field.metadata for name, field in CONSTANTS.items() if field.m
 def _runtimes(arguments: argparse.Namespace) -> None:
     versions = installed()
     print(f"TensorFlow {versions.tensorflow or 'is not installed'}, tf-keras {versions.tf_keras or 'is not installed'}")
-    for candidate in find_runtimes():
+    candidates = find_runtimes()
+    for candidate in candidates:
         verdict = "can serve" if candidate.why_not is None else candidate.why_not
         print(f"{candidate.name} (from {candidate.source}): {verdict}")
-    print(f"{choose_runtime().name} serves")
+    serving = choose_runtime().name
+    print(f"{serving} serves")
+    if any(candidate.why_not is None and candidate.name != serving for candidate in candidates):
+        print(f"{RUNTIME_VARIABLE}=NAME chooses another")
 
 
 def _settings(arguments: argparse.Namespace) -> Settings:
@@ -102,7 +109,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="nst-graph", description="Neural style transfer as a TensorFlow 1 graph.")
+    parser = _Parser(prog=_PROGRAM, description="Neural style transfer as a TensorFlow 1 graph.")
     parser.add_argument("--version", action="version", version=f"nst_graph {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
 
@@ -146,6 +153,6 @@ def main(arguments: Optional[Sequence[str]] = None) -> None:
     arguments : sequence of str, optional
         Words after the command's name; by default those of this process.
     """
-    program.set_up()
+    program.set_up(_PROGRAM)
     parsed = _parser().parse_args(arguments)
     parsed.run(parsed)

@@ -4,14 +4,13 @@ Pictures are uint8 (h, w, 3); what the network takes is float32 (1, h, w, 3) wit
 Both are in OpenCV's channel order: blue, green, red.
 """
 
-import contextlib
 import os
 import re
-import threading
-from typing import Any, Iterator, Optional, Sequence, Tuple, Union
+from typing import Any, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
+from nst_graph import console
 from nst_graph.errors import OutputError, PictureError, RuntimeMissingError
 from nst_graph.files import check_file, replacing
 
@@ -24,24 +23,6 @@ except ImportError as error:  # the wheel with windows needs libGL, which a bare
 
 #: A picture for callers: the path of a file, or uint8 (h, w, 3) in the order blue, green, red.
 Picture = Union[str, "os.PathLike[str]", np.ndarray]
-
-_stderr_lock = threading.Lock()
-
-
-@contextlib.contextmanager
-def _codecs_silenced() -> Iterator[None]:
-    """Keep what the codecs' C libraries print off standard error: the one line a user gets is ours."""
-    with _stderr_lock, contextlib.ExitStack() as stack:
-        try:
-            saved = os.dup(2)
-        except OSError:  # no standard error at all, as under pythonw: nothing to keep clean
-            yield
-            return
-        stack.callback(os.close, saved)
-        stack.callback(os.dup2, saved, 2)
-        with open(os.devnull, "wb") as nothing:
-            os.dup2(nothing.fileno(), 2)
-        yield
 
 
 def _is_cut_jpeg(data: bytes) -> bool:
@@ -103,7 +84,7 @@ def read_picture(picture: Picture) -> np.ndarray:
     except TypeError:
         raise PictureError(f"a picture must be a path or an array, not {picture!r}") from None
     data = _read_file(path)
-    with _codecs_silenced():
+    with console.silenced():  # the one line about a bad file is ours
         try:
             pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
         except cv2.error:  # for example more pixels than OpenCV's limit
@@ -208,7 +189,7 @@ def encoded(picture: np.ndarray, path: str) -> bytes:
     OutputError
         If OpenCV has no encoder for the extension, or not for this size.
     """
-    with _codecs_silenced():
+    with console.silenced():
         try:
             done, data = cv2.imencode(os.path.splitext(path)[1], picture)
         except cv2.error:

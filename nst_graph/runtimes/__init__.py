@@ -2,16 +2,19 @@
 
 The graph code of this package is written once, against `Runtime`. What differs between TensorFlow 1.15 and
 TensorFlow 2 (where Keras 2 lives, who owns the graph and the session) is behind it. Runtimes are found through the
-entry-point group `nst_graph.runtimes`, those of this package like anybody's, and one is chosen from the metadata of the
-installed distributions, before TensorFlow is imported.
+entry-point group `nst_graph.runtimes`; this package registers its own in the same way. One is chosen from the metadata
+of the installed distributions, before TensorFlow is imported. This package's own come first; the environment variable
+NST_GRAPH_RUNTIME names another.
 """
 
 import contextlib
 import functools
 import os
+import re
 import sys
 from typing import Any, ContextManager, Iterable, Iterator, List, NamedTuple, Optional, Tuple, Type
 
+from nst_graph import console
 from nst_graph.errors import RuntimeMissingError
 
 if sys.version_info >= (3, 10):
@@ -21,6 +24,9 @@ else:  # entry_points(group=...) came with Python 3.10
 
 #: Entry-point group; each entry names a subclass of `Runtime`.
 ENTRY_POINT_GROUP = "nst_graph.runtimes"
+
+#: Environment variable with the name of the entry point that serves; empty or not set, the first that can serve does.
+RUNTIME_VARIABLE = "NST_GRAPH_RUNTIME"
 
 #: Distributions that install the package `tensorflow`, the usual one first.
 _TENSORFLOWS = (
@@ -67,6 +73,7 @@ class Runtime:
     name = ""
     tf: Any = None
     keras: Any = None
+    _has_devices = False
 
     @classmethod
     def why_not(cls, installed: Installed) -> Optional[str]:
@@ -89,7 +96,12 @@ class Runtime:
 
     def new_session(self) -> Any:
         """Return a session on a new, empty graph; the caller closes it."""
-        return self.tf.Session(graph=self.tf.Graph())
+        # The first session looks for devices and says which it does not find. During later ones another thread may be
+        # training, and what TensorFlow says of that must be seen.
+        with contextlib.nullcontext() if self._has_devices else _tensorflow_held_back():
+            session = self.tf.Session(graph=self.tf.Graph())
+        self._has_devices = True
+        return session
 
     @contextlib.contextmanager
     def session_scope(self) -> Iterator[Any]:
@@ -156,18 +168,24 @@ def find_runtimes() -> List[Candidate]:
     Returns
     -------
     list of Candidate
-        In alphabetical order of their names; each entry point once, also where a distribution is seen twice.
+        In the order in which they are asked to serve: this package's own, then the others; both by name, distribution
+        and value of the entry point. A distribution that is installed twice is listed once.
     """
     versions = installed()
+    points = {}
+    for point in metadata.entry_points(group=ENTRY_POINT_GROUP):
+        source = str(point.dist.metadata["Name"]) if point.dist is not None else "?"
+        # The metadata may spell one distribution nst_graph or nst-graph.
+        distribution = re.sub(r"[-_.]+", "-", source).lower()
+        points[distribution != "nst-graph", point.name, distribution, point.value] = source, point
     found = []
-    for point in sorted(set(metadata.entry_points(group=ENTRY_POINT_GROUP)), key=lambda point: point.name):
-        source = point.dist.metadata["Name"] if point.dist is not None else "?"
+    for _, (source, point) in sorted(points.items(), key=lambda item: item[0]):
         try:
             runtime = point.load()
             why_not = runtime.why_not(versions)
         except Exception as error:  # a stranger's broken plugin must not take the others down with it
             runtime, why_not = None, f"it cannot be loaded: {type(error).__name__}: {error}"
-        found.append(Candidate(point.name, source, runtime, why_not))
+        found.append(Candidate(point.name, source, runtime, why_not and " ".join(why_not.split())))
     return found
 
 
@@ -177,7 +195,8 @@ def choose_runtime() -> Candidate:
     Returns
     -------
     Candidate
-        The first of `find_runtimes` that can serve.
+        The first of `find_runtimes` that can serve. If the environment variable NST_GRAPH_RUNTIME is set, the first
+        of that name that can serve.
 
     Raises
     ------
@@ -185,14 +204,22 @@ def choose_runtime() -> Candidate:
         If none can; the message says why and what to install.
     """
     candidates = find_runtimes()
-    for candidate in candidates:
-        if candidate.why_not is None:
-            return candidate
     if not candidates:
         root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
         raise RuntimeMissingError(
             f"nst_graph is not installed, so its TensorFlow runtimes are not registered: pip install {root}"
         )
+    name = os.environ.get(RUNTIME_VARIABLE)
+    asked = [candidate for candidate in candidates if not name or candidate.name == name]
+    for candidate in asked:
+        if candidate.why_not is None:
+            return candidate
+    if name:
+        reasons = "; ".join(str(candidate.why_not) for candidate in asked) or "there is no runtime of this name"
+        if installed().tensorflow is None:
+            reasons += f": {_advice()}"
+        names = ", ".join(dict.fromkeys(candidate.name for candidate in candidates))
+        raise RuntimeMissingError(f"{RUNTIME_VARIABLE} is {name!r}: {reasons}; the names are: {names}")
     if installed().tensorflow is None:
         raise RuntimeMissingError(f"TensorFlow is not installed: {_advice()}")
     reasons = "; ".join(f"{candidate.name}: {candidate.why_not}" for candidate in candidates)
@@ -202,7 +229,10 @@ def choose_runtime() -> Candidate:
 
 @functools.lru_cache(maxsize=None)
 def get_runtime() -> Runtime:
-    """Return the runtime of this process; the first call chooses it and imports TensorFlow.
+    """Return the runtime of this process; the first call chooses it and imports TensorFlow and its Keras.
+
+    What TensorFlow writes to standard error meanwhile is shown only if the import fails. This holds for the programs
+    of this project (see `nst_graph.console`); in any other process nothing is held back.
 
     Raises
     ------
@@ -211,7 +241,14 @@ def get_runtime() -> Runtime:
     """
     runtime = choose_runtime().runtime
     assert runtime is not None  # what can serve was loaded
-    return runtime()
+    with _tensorflow_held_back():
+        return runtime()
+
+
+def _tensorflow_held_back() -> ContextManager[None]:
+    """Hold back what TensorFlow writes to standard error, unless the user wants its notices and warnings."""
+    wanted = os.environ.get("TF_CPP_MIN_LOG_LEVEL") in ("0", "1")
+    return contextlib.nullcontext() if wanted else console.held_back()
 
 
 def _advice() -> str:

@@ -97,6 +97,7 @@ class TF2CompatRuntime(Runtime):
 
 
 def _subclasses(cls: type) -> Iterator[type]:
+    subclass: type
     for subclass in type.__subclasses__(cls):
         yield subclass
         yield from _subclasses(subclass)

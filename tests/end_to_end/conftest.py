@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from nst_graph import console
 from tests.conftest import ROOT
 
 SCRIPT = str(ROOT / "legacy_script.py")
@@ -35,6 +36,7 @@ def folder(tmp_path):
 def in_process(monkeypatch):
     """Let a program run in this process: what it sets in it is set back."""
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    monkeypatch.setattr(console, "_ours", False)
     logger = logging.getLogger("nst_graph")
     before = logger.handlers[:], logger.level, logger.propagate, logging.getLogger("tensorflow").level
     yield

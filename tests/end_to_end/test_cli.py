@@ -10,11 +10,11 @@ from nst_graph.runtimes import get_runtime, installed
 from tests.conftest import ROOT
 
 
-def command(path, *words, script=None):
+def command(path, *words, script=None, **variables):
     """Run `python -m nst_graph`, or a script, with a folder before everything else that Python imports from."""
     return subprocess.run(
         [sys.executable, *([script] if script else ["-m", "nst_graph"]), *words],
-        env=dict(os.environ, PYTHONPATH=os.pathsep.join([str(path), str(ROOT)])),
+        env=dict(os.environ, PYTHONPATH=os.pathsep.join([str(path), str(ROOT)]), **variables),
         cwd=str(path),
         capture_output=True,
         text=True,
@@ -59,14 +59,33 @@ def test_lists_the_runtimes(tmp_path):
     assert lines[-1] == f"{serving} serves"
 
 
-def test_a_strangers_runtime_is_found_and_serves(tmp_path):
+def test_a_strangers_runtime_is_found_and_serves_when_it_is_chosen(tmp_path):
     distribution(tmp_path, "strangers-package", "1.0", STRANGERS_POINT)
     (tmp_path / "strangers_module.py").write_text(STRANGER.format(why_not=None))
-    done = command(tmp_path, "runtimes")
-    assert "astranger (from strangers-package): can serve" in done.stdout.splitlines()
-    assert done.stdout.splitlines()[-1] == "astranger serves"
+    ours = get_runtime().name
+    lines = command(tmp_path, "runtimes").stdout.splitlines()
+    assert "astranger (from strangers-package): can serve" in lines
+    assert lines[-2:] == [f"{ours} serves", "NST_GRAPH_RUNTIME=NAME chooses another"]
+    done = command(tmp_path, "runtimes", NST_GRAPH_RUNTIME="astranger")
+    assert done.stdout.splitlines()[-2:] == ["astranger serves", "NST_GRAPH_RUNTIME=NAME chooses another"]
     (tmp_path / "use.py").write_text("import nst_graph; print(nst_graph.get_runtime().name)")
-    assert command(tmp_path, script="use.py").stdout.splitlines() == ["the stranger serves", "stranger"]
+    assert command(tmp_path, script="use.py").stdout.splitlines() == [ours]
+    done = command(tmp_path, script="use.py", NST_GRAPH_RUNTIME="astranger")
+    assert done.stdout.splitlines() == ["the stranger serves", "stranger"]
+
+
+def test_a_strangers_runtime_serves_where_none_of_ours_can(tmp_path):
+    distribution(tmp_path, "tensorflow", "3.0.0")
+    distribution(tmp_path, "strangers-package", "1.0", STRANGERS_POINT)
+    (tmp_path / "strangers_module.py").write_text(STRANGER.format(why_not=None))
+    assert command(tmp_path, "runtimes").stdout.splitlines()[-1] == "astranger serves"
+
+
+def test_a_name_that_no_runtime_has_is_one_line_and_status_2(tmp_path):
+    done = command(tmp_path, "runtimes", NST_GRAPH_RUNTIME="tf3")
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.endswith("NST_GRAPH_RUNTIME is 'tf3': there is no runtime of this name; the names are: tf1, tf2")
 
 
 def test_a_strangers_runtime_that_cannot_serve_says_why(tmp_path):

@@ -5,11 +5,13 @@ import cv2
 import numpy as np
 import pytest
 
+from nst_graph import console
 from nst_graph.errors import OutputError, PictureError
 from nst_graph.images import (
     check_output,
     create_noisy_img,
     deprocess,
+    encoded,
     load_img,
     preprocess,
     read_picture,
@@ -98,12 +100,39 @@ class TestReadPicture:
 
     @pytest.mark.parametrize("extension", ["jpg", "png", "bmp", "tiff", "webp"])
     @pytest.mark.parametrize("kept", [0.02, 0.5, 0.99])
-    def test_refuses_a_file_cut_short(self, tmp_path, extension, kept, capfd):
+    def test_refuses_a_file_cut_short(self, tmp_path, extension, kept, capfd, monkeypatch):
+        monkeypatch.setattr(console, "_ours", True)
         data = cv2.imencode("." + extension, cv2.imread(str(ROOT / "input" / "cat.jpg")))[1].tobytes()
         path = write(tmp_path / ("cut." + extension), data[: int(len(data) * kept)])
         with pytest.raises(PictureError, match="damaged or not a picture"):
             read_picture(path)
-        assert capfd.readouterr() == ("", "")  # the codecs' own complaints are not the user's
+        assert capfd.readouterr() == ("", "")  # the codecs' own complaints are not shown by a program of ours
+
+    @pytest.mark.parametrize("ours", [False, True])
+    def test_a_hosts_standard_error_is_left_alone(self, tmp_path, monkeypatch, ours):
+        monkeypatch.setattr(console, "_ours", ours)
+        seen = []
+
+        def decode(*arguments):
+            seen.append(os.path.sameopenfile(2, before))
+            raise cv2.error
+
+        def encode(*arguments):
+            seen.append(os.path.sameopenfile(2, before))
+            return False, None
+
+        monkeypatch.setattr(cv2, "imdecode", decode)
+        monkeypatch.setattr(cv2, "imencode", encode)
+        before = os.dup(2)
+        try:
+            with pytest.raises(PictureError, match="damaged"):
+                read_picture(write(tmp_path / "x.jpg", b"no picture"))
+            with pytest.raises(OutputError):
+                encoded(np.zeros((1, 1, 3), np.uint8), "x.jpg")
+            assert os.path.sameopenfile(2, before)
+        finally:
+            os.close(before)
+        assert seen == [not ours] * 2
 
     def test_a_cut_jpeg_with_a_whole_thumbnail_is_still_cut(self, tmp_path):
         data = (ROOT / "input" / "cat.jpg").read_bytes()

@@ -1,12 +1,14 @@
 import importlib
+import itertools
 import subprocess
 import sys
+import types
 
 import pytest
 
 from nst_graph import runtimes as module
 from nst_graph.errors import RuntimeMissingError
-from nst_graph.runtimes import Installed, find_runtimes, get_runtime, release
+from nst_graph.runtimes import RUNTIME_VARIABLE, Installed, choose_runtime, find_runtimes, get_runtime, release
 from nst_graph.runtimes.tf1 import TF1Runtime
 from nst_graph.runtimes.tf2 import TF2CompatRuntime
 
@@ -88,6 +90,95 @@ def test_choice_is_made_from_metadata_before_tensorflow_is_imported():
         "assert r.get_runtime().version == r.installed().tensorflow"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+class Point:
+    """An entry point in the metadata of an installed distribution."""
+
+    def __init__(self, name, source, value, why_not=None):
+        self.name, self.value, self.why_not = name, value, why_not
+        self.dist = types.SimpleNamespace(metadata={"Name": source})
+
+    def load(self):
+        return types.SimpleNamespace(value=self.value, why_not=lambda installed: self.why_not)
+
+
+@pytest.fixture
+def with_points(monkeypatch):
+    """Let the metadata have these entry points, in this order."""
+    monkeypatch.delenv(RUNTIME_VARIABLE, raising=False)
+    return lambda points: monkeypatch.setattr(module.metadata, "entry_points", lambda group: points)
+
+
+def test_the_order_is_full_and_this_packages_own_come_first(with_points):
+    points = [
+        Point("tf2", "nst-graph", "ours:TF2"),
+        Point("a", "b-package", "b:A"),
+        Point("tf2", "a-package", "a:First"),
+        Point("tf2", "a-package", "a:Second"),
+        Point("tf2", "b_package", "a:First"),
+    ]
+    for order in itertools.permutations(points):
+        with_points(order)
+        found = [(candidate.name, candidate.source, candidate.runtime.value) for candidate in find_runtimes()]
+        assert found == [(point.name, point.dist.metadata["Name"], point.value) for point in points]
+        assert choose_runtime().runtime.value == "ours:TF2"
+
+
+@pytest.mark.parametrize("spelling", ["nst_graph", "nst-graph", "NST.Graph"])
+def test_this_packages_own_come_first_however_its_name_is_spelled(with_points, spelling):
+    with_points([Point("a", "a-package", "a:A"), Point("tf2", spelling, "ours:TF2")])
+    assert [candidate.name for candidate in find_runtimes()] == ["tf2", "a"]
+
+
+def test_a_distribution_that_is_seen_twice_is_listed_once(with_points):
+    with_points([Point("tf2", "nst-graph", "ours:TF2"), Point("tf2", "nst_graph", "ours:TF2")])
+    assert len(find_runtimes()) == 1
+
+
+def test_a_strangers_serves_where_none_of_ours_can(with_points):
+    with_points([Point("tf2", "nst_graph", "ours:TF2", "it is Sunday"), Point("a", "a-package", "a:A")])
+    assert choose_runtime().runtime.value == "a:A"
+
+
+class TestTheVariable:
+    POINTS = (
+        Point("tf1", "nst_graph", "ours:TF1", "it is Sunday"),
+        Point("tf2", "nst_graph", "ours:TF2"),
+        Point("a", "a-package", "a:A"),
+        Point("a", "b-package", "b:A"),
+        Point("b", "b-package", "b:B", "it is\nMonday"),
+        Point("tf1", "b-package", "b:TF1", "it is Monday"),
+    )
+
+    def test_it_names_the_runtime_that_serves(self, with_points, monkeypatch):
+        with_points(self.POINTS)
+        monkeypatch.setenv(RUNTIME_VARIABLE, "a")
+        assert choose_runtime().runtime.value == "a:A"
+        monkeypatch.setenv(RUNTIME_VARIABLE, "tf2")
+        assert choose_runtime().runtime.value == "ours:TF2"
+
+    def test_empty_is_as_if_it_were_not_set(self, with_points, monkeypatch):
+        with_points(self.POINTS)
+        monkeypatch.setenv(RUNTIME_VARIABLE, "")
+        assert choose_runtime().runtime.value == "ours:TF2"
+
+    @pytest.mark.parametrize(
+        ("name", "reason"),
+        [("c", "there is no runtime of this name"), ("b", "it is Monday"), ("tf1", "it is Sunday; it is Monday")],
+    )
+    def test_no_other_serves_in_its_place(self, with_points, monkeypatch, name, reason):
+        with_points(self.POINTS)
+        monkeypatch.setenv(RUNTIME_VARIABLE, name)
+        with pytest.raises(RuntimeMissingError) as caught:
+            choose_runtime()
+        assert str(caught.value) == f"NST_GRAPH_RUNTIME is '{name}': {reason}; the names are: tf1, tf2, a, b"
+
+    def test_without_tensorflow_the_reason_says_what_to_install(self, with_versions, monkeypatch):
+        with_versions(None)
+        monkeypatch.setenv(RUNTIME_VARIABLE, "tf1")
+        with pytest.raises(RuntimeMissingError, match="^NST_GRAPH_RUNTIME is 'tf1': TensorFlow is not .*pip install"):
+            choose_runtime()
 
 
 def test_release():
