@@ -16,8 +16,8 @@ from nst_graph import program
 from nst_graph.runtimes import get_runtime, metadata
 from nst_graph.settings import Settings
 from nst_graph.transfer import prepare
-from tests.conftest import ROOT
-from tests.golden.test_reference_costs import SHIPPED, reference
+from tests import ROOT
+from tests.golden.reference_costs import SHIPPED, reference
 
 
 def main():

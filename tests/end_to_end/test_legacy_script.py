@@ -13,7 +13,7 @@ import nst_graph
 from nst_graph.event_log import readable_graph
 from nst_graph.observers import History
 from nst_graph.runtimes import get_runtime
-from tests.conftest import ROOT
+from tests import ROOT
 from tests.end_to_end.conftest import SCRIPT, run_script
 
 SMALL = ["IMG_SIZE=37,27", "WEIGHTS=random", "SEED=3", "NUM_ITERATIONS=22", "GENERATED_IMG_PATH=output/x.png"]
