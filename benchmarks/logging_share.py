@@ -18,17 +18,18 @@ from nst_graph import program
 from nst_graph.observers import TensorBoard
 from nst_graph.runtimes import get_runtime
 from nst_graph.settings import Settings
-from tests.training import Training
+from nst_graph.transfer import Transfer
 
 
 def main(iterations):
     program.set_up()
     settings = Settings(iterations=iterations)
-    rng = np.random.RandomState(0)
-    images = [rng.uniform(-120, 140, (1, 300, 400, 3)).astype(np.float32) for _ in range(3)]
+    pictures = np.random.RandomState(0).randint(0, 256, (2, 300, 400, 3)).astype(np.uint8)
     in_steps = []
-    with Training(images, settings, "random") as transfer, tempfile.TemporaryDirectory() as folder:
+    with Transfer(settings, "random") as transfer, tempfile.TemporaryDirectory() as folder:
+        transfer.start(*pictures)
         transfer.step()  # the first one allocates
+        transfer.start(*pictures)
         step = transfer.step
 
         def timed():

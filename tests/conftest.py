@@ -11,10 +11,10 @@ from nst_graph.runtimes import installed
 from nst_graph.settings import Settings
 from nst_graph.weights import find_weights, random_weights
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-
-#: Set to 1 where everything can be had: a test that would be skipped fails then.
+#: Set to 1 where everything is available: a test that is skipped counts as failed.
 NO_SKIP_VARIABLE = "NST_GRAPH_TEST_NO_SKIP"
+#: Exceptions from that: parts of the names of tests that may be skipped, separated by commas.
+MAY_SKIP_VARIABLE = "NST_GRAPH_TEST_MAY_SKIP"
 #: A folder that holds `article/inputs/*.jpg` and `reference/*.png`, which are not this project's to ship.
 ARTICLE_VARIABLE = "NST_GRAPH_ARTICLE_DIR"
 
@@ -24,13 +24,27 @@ if installed().tensorflow.startswith("1."):
     collect_ignore = ["unit/test_tf2.py", "end_to_end/test_tf2_host.py"]
 
 
+def _fail_if_skipped(report):
+    """Turn the report of a skipped test, or of a skipped module, into a failure where nothing may be skipped."""
+    if os.environ.get(NO_SKIP_VARIABLE) != "1" or not report.skipped or hasattr(report, "wasxfail"):
+        return
+    exceptions = [part.strip() for part in os.environ.get(MAY_SKIP_VARIABLE, "").split(",")]
+    if any(part and part in report.nodeid for part in exceptions):
+        return
+    report.outcome = "failed"
+    report.longrepr = f"{NO_SKIP_VARIABLE} is set and this was skipped: {report.longrepr[2]}"
+
+
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item, call):
     outcome = yield
-    report = outcome.get_result()
-    if report.skipped and not hasattr(report, "wasxfail") and os.environ.get(NO_SKIP_VARIABLE) == "1":
-        report.outcome = "failed"
-        report.longrepr = f"{NO_SKIP_VARIABLE} is set and this was skipped: {report.longrepr[2]}"
+    _fail_if_skipped(outcome.get_result())
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_make_collect_report(collector):
+    outcome = yield
+    _fail_if_skipped(outcome.get_result())
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from nst_graph import console
-from tests.conftest import ROOT
+from tests import ROOT
 
 SCRIPT = str(ROOT / "legacy_script.py")
 

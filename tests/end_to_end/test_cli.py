@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from nst_graph.runtimes import get_runtime, installed
-from tests.conftest import ROOT
+from tests import ROOT
 
 
 def command(path, *words, script=None, **variables):

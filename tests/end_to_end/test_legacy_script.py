@@ -14,7 +14,7 @@ from nst_graph.event_log import readable_graph
 from nst_graph.images import read_picture
 from nst_graph.observers import History
 from nst_graph.runtimes import get_runtime
-from tests.conftest import ROOT
+from tests import ROOT
 from tests.end_to_end.conftest import SCRIPT, run_script
 from tests.training import Training, printed
 

@@ -7,9 +7,9 @@ import cv2
 import numpy as np
 import pytest
 
-from tests.conftest import ROOT
+from tests import ROOT
 from tests.end_to_end import tensorboard_pages
-from tests.golden.test_reference_costs import SHIPPED, reference
+from tests.golden.reference_costs import SHIPPED, reference
 
 ITERATIONS = [0, 1, 2, 3]
 TOP = {"input_var", *(f"block{block}" for block in range(1, 6)), "content_cost", "style_cost", "total_cost", "train"}

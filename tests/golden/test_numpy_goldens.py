@@ -14,7 +14,7 @@ from nst_graph.runtimes import get_runtime
 from nst_graph.settings import Settings
 from nst_graph.transfer import stylize
 from nst_graph.vgg19 import LAYER_INDICES
-from tests.conftest import ROOT
+from tests import ROOT
 from tests.golden import cases, regenerate
 from tests.training import Training, printed
 

@@ -1,7 +1,6 @@
 """The whole program against the costs of the article's own program on TensorFlow 1.10.1."""
 
 import hashlib
-import json
 import os
 import pathlib
 
@@ -11,19 +10,13 @@ import pytest
 
 from nst_graph.images import create_noisy_img, deprocess, load_img
 from nst_graph.settings import Settings
-from tests.conftest import ARTICLE_VARIABLE, ROOT
+from tests import ROOT
+from tests.conftest import ARTICLE_VARIABLE
+from tests.golden.reference_costs import ARTICLE, SHIPPED, reference
 from tests.training import Training, printed
-
-SHIPPED = "tf1.10.1_shipped_500"
-ARTICLE = "tf1.10.1_article_starry_500"
 
 #: (last iteration, relative tolerance): README.md beside this file says where they come from.
 TOLERANCES = ((0, 1e-5), (20, 2e-4), (200, 1e-3), (499, 5e-3))
-
-
-def reference(name):
-    with open(str(pathlib.Path(__file__).with_name(name + ".json"))) as file:
-        return json.load(file)
 
 
 def check(golden, folder, iterations, weights):

@@ -15,7 +15,7 @@ from nst_graph.network import create_output_tensors
 from nst_graph.runtimes import get_runtime
 from nst_graph.settings import Settings
 from nst_graph.vgg19 import LAYER_INDICES, LAYERS
-from tests.conftest import ROOT
+from tests import ROOT
 from tests.reference import numpy_nst
 from tests.training import Training, printed
 
@@ -118,14 +118,6 @@ def case(request):
     return request.getfixturevalue(request.param)
 
 
-WORST = {}
-
-
-def note(w, d):
-    WORST[w] = max(WORST.get(w, 0), float(d))
-    print("WORST", WORST)
-
-
 def constants(settings):
     """Return the settings that numpy_nst's functions take."""
     names = ("alpha", "beta", "content_layer_index", "style_layer_indices", "style_layer_coefficients")
@@ -143,7 +135,6 @@ def test_activations_of_every_layer(case):
     for image, layers in zip(problem.images, found.activations):
         expected = numpy_nst.forward(image, problem.arrays, LAYER_INDICES[-1])
         for index, activations in zip(LAYER_INDICES, layers):
-            note("act", deviation(activations, expected[index]))
             assert deviation(activations, expected[index]) < 1e-5, LAYERS[index].name  # measured 3e-6
 
 
@@ -158,10 +149,8 @@ def test_costs_and_gradient(case, name):
     *expected, gradient = numpy_nst.costs_and_gradient(
         start_img, content_target, gram_targets, problem.arrays, **options
     )
-    note("cost", np.abs(np.array(found.costs[name]) / expected - 1).max())
-    note("grad", deviation(found.gradients[name], gradient))
-    np.testing.assert_allclose(found.costs[name], expected, rtol=1e-5)
-    assert deviation(found.gradients[name], gradient) < 1e-5
+    np.testing.assert_allclose(found.costs[name], expected, rtol=1e-5)  # measured 1e-6
+    assert deviation(found.gradients[name], gradient) < 1e-5  # measured 1.3e-6
 
 
 def train(problem, settings, iterations):

@@ -18,7 +18,7 @@ from nst_graph.images import (
     save_img,
     write_picture,
 )
-from tests.conftest import ROOT
+from tests import ROOT
 
 MEANS = np.array([103.939, 116.779, 123.68]).reshape((1, 1, 3))
 
