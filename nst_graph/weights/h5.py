@@ -88,7 +88,8 @@ def read_h5(path: str) -> Tuple[np.ndarray, ...]:
     except OSError as error:
         raise WeightsError(f"{whose} {_what_is_wrong(error)}") from error
     except Exception as error:  # a damaged file makes h5py raise almost anything: KeyError, RuntimeError, MemoryError
-        reason = " ".join(str(error).strip("'\"").split()) or type(error).__name__
+        text = error.args[0] if isinstance(error, KeyError) and error.args else error  # KeyError quotes its text
+        reason = " ".join(str(text).split()) or type(error).__name__
         raise WeightsError(f"{whose} is no Keras file of VGG-19's weights, or it is damaged: {reason}") from error
     return checked(arrays, whose)
 
