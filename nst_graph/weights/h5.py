@@ -131,7 +131,7 @@ def _what_is_wrong(error: OSError) -> str:
     number, reason = (int(found[-1][0]), found[-1][1]) if found else (error.errno, error.strerror)
     if not number or number == errno.EINVAL:  # EINVAL: a damaged file sent HDF5 to a place before its start
         return "is damaged or is no HDF5 file; get it again or name another"
-    if number in (errno.EAGAIN, errno.EACCES) and "lock" in str(error):
+    if number in (errno.EAGAIN, errno.EACCES) and "unable to lock file" in str(error):
         return f"cannot be read: {reason}; another program has it open for writing"
     return f"cannot be read: {reason}"
 

@@ -81,7 +81,8 @@ def _reach(url: str, seconds: float) -> None:
     except urllib.error.HTTPError as error:
         raise WeightsError(f"the server answers {error.code} {error.reason}") from error
     except (OSError, http.client.HTTPException, ValueError) as error:  # ValueError: a proxy whose address is none
-        raise WeightsError(str(getattr(error, "reason", error)) or repr(error)) from error
+        reason = getattr(error, "reason", error)
+        raise WeightsError(getattr(reason, "strerror", None) or str(reason) or repr(error)) from error
 
 
 @os_errors_as_weights_errors()
