@@ -147,12 +147,26 @@ def gram_matrix(activations: Any) -> Any:
     """
     n_h, n_w, n_c = _dimensions(activations)
     if isinstance(activations, np.ndarray):
-        unrolled = activations.reshape((n_h * n_w, n_c)).astype(np.float64)
-        return np.matmul(unrolled.T, unrolled).astype(np.float32)
+        rows = activations.reshape((n_h * n_w, n_c))
+        return _float64_products(rows).astype(np.float32)
     tf = get_runtime().tf
     with tf.name_scope("gram_matrix"):
         unrolled = tf.reshape(activations, [n_h * n_w, n_c])
         return tf.matmul(unrolled, unrolled, transpose_a=True)
+
+
+def _float64_products(rows: np.ndarray) -> np.ndarray:
+    """Return the dot products of the columns, float64 (n_c, n_c), of float32 rows (n, n_c).
+
+    It goes through the rows in blocks of 2 MB. One product of all rows needs twice their memory once more, 1 GB for
+    block1_conv1 at 1600x1200, and took 5 s in place of 0.1 where two other programs kept both cores busy.
+    """
+    size = max((1 << 18) // rows.shape[1], 1)
+    products = np.zeros((rows.shape[1],) * 2)
+    for start in range(0, len(rows), size):
+        block = rows[start : start + size].astype(np.float64)
+        products += np.matmul(block.T, block)
+    return products
 
 
 def _layer_name(tensor: Any, number: int) -> str:

