@@ -1,4 +1,4 @@
-"""Writing files: whether they can be, whole or not there, and what a run can do without."""
+"""Writing files: whether a file can be written, writing it whole or not at all, and files that a run can do without."""
 
 import contextlib
 import logging
@@ -16,18 +16,18 @@ logger = logging.getLogger(__name__)
 def replacing(path: str) -> Iterator[str]:
     """Give the path of a temporary file that takes the place of `path` when the block ends well.
 
-    Whoever reads `path` meanwhile, another process included, sees the old file or the new one and never a part
-    of one. When the block raises, `path` is as it was and the temporary file is gone.
+    A program that reads `path` meanwhile sees the old file or the new one, never a part of one. When the block raises,
+    `path` is as it was and the temporary file is gone.
 
     Parameters
     ----------
     path : str
-        The file to write. A symbolic link is followed, so the link stays.
+        The file to write. If it is a symbolic link, the file that it leads to is written, and the link stays.
 
     Yields
     ------
     str
-        A file name in the same folder with the same extension; the block creates the file.
+        A file name in the folder of that file, with the same extension; the block creates the file.
 
     Raises
     ------
@@ -35,8 +35,8 @@ def replacing(path: str) -> Iterator[str]:
         From the file system: no such folder, no permission, disk full.
     """
     path = os.path.realpath(path)
-    stem, extension = os.path.splitext(os.path.basename(path))
-    temporary = os.path.join(os.path.dirname(path), f".{stem}-{uuid.uuid4().hex}{extension}")
+    # Not made from the file's name: with more than the name has, it could be too long where the name is not.
+    temporary = os.path.join(os.path.dirname(path), f".{uuid.uuid4().hex}{os.path.splitext(path)[1]}")
     try:
         yield temporary
         if os.path.exists(path):
@@ -48,12 +48,12 @@ def replacing(path: str) -> Iterator[str]:
 
 
 def check_file(path: str, others: Sequence[str] = ()) -> None:
-    """See before a long run that a file can be written; nothing that is there is touched.
+    """See before a long run that a file can be written. Files that are there stay as they are.
 
     Parameters
     ----------
     path : str
-        The file to be; its folder is made if it is missing.
+        The file to write later; its folder is made if it is missing. If it is a symbolic link, its target counts.
     others : sequence of str
         Paths that it must not be.
 
@@ -64,30 +64,37 @@ def check_file(path: str, others: Sequence[str] = ()) -> None:
     """
     if os.path.isdir(path):
         raise OutputError(f"{path!r} is a folder; name a file in it")
-    _check_folder(os.path.dirname(os.path.abspath(path)))
+    _probe(path)
     if os.path.exists(path) and not os.access(path, os.W_OK):
-        raise OutputError(f"the file {path!r} is there and must not be written")
+        raise OutputError(f"the file {path!r} is there and must not be written; name another")
     for other in others:
         if _same_file(path, other):
             raise OutputError(f"the file to write, {path!r}, is read or written by the same run already; name another")
 
 
-def _check_folder(folder: str) -> None:
-    """Make a folder if it is missing and see that a file can be written in it.
+def _probe(path: str) -> None:
+    """Make the folder of a file if it is missing, and write the temporary file that `replacing` will write.
 
     Raises
     ------
     OutputError
-        If it cannot be made or written in.
+        If that is not possible.
     """
-    probe = os.path.join(folder, "probe")
+    target = os.path.realpath(path)
+    folder = os.path.dirname(target)
     try:
         os.makedirs(folder, exist_ok=True)
-        with contextlib.suppress(_ProbeDone), replacing(probe) as temporary:
+        with contextlib.suppress(_ProbeDone), replacing(target) as temporary:
             with open(temporary, "wb"):
                 raise _ProbeDone
     except OSError as error:
         raise OutputError(f"the folder {folder!r} cannot be written in: {error.strerror}") from error
+    try:
+        os.lstat(target)
+    except FileNotFoundError:
+        pass
+    except OSError as error:  # a name that is too long for the file system, for example
+        raise OutputError(f"the file {path!r} cannot be written: {error.strerror}") from error
 
 
 class _ProbeDone(Exception):
@@ -101,7 +108,7 @@ def _same_file(path: str, other: str) -> bool:
 
 
 class Dispensable:
-    """A file that a run can do without: its first failure is told in one line, and nothing is tried after it.
+    """A file that a run can do without. The first failure is reported in one line, and nothing is tried after it.
 
     Parameters
     ----------
@@ -121,7 +128,7 @@ class Dispensable:
         self.given_up = given_up
 
     def attempt(self, write: Callable[..., Any], *arguments: Any) -> None:
-        """Call what writes, unless it failed before; an OSError goes no further than this."""
+        """Call a function that writes, unless it failed before. An OSError is reported and not raised."""
         if self.given_up:
             return
         try:

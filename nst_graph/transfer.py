@@ -369,8 +369,7 @@ def settings_of(content: Picture, style: Picture, weights: Union[str, Weights], 
     content_path, style_path = (
         None if isinstance(picture, np.ndarray) else os.fsdecode(picture) for picture in (content, style)
     )
-    # Neither text nor a path: the check of the setting refuses it.
-    source = os.fspath(weights) if isinstance(weights, os.PathLike) else weights
+    source: Any = os.fspath(weights) if isinstance(weights, os.PathLike) else weights
     return Settings(
         content_img_path=content_path,
         style_img_path=style_path,

@@ -72,7 +72,8 @@ class _Tensor:
         if min((*self.stride, self.offset)) < 0 or last >= data.size:
             raise WeightsError("a tensor reaches past its storage")
         strides = [step * data.itemsize for step in self.stride]
-        return np.lib.stride_tricks.as_strided(data[self.offset :], self.size, strides).copy()
+        array: np.ndarray = np.lib.stride_tricks.as_strided(data[self.offset :], self.size, strides).copy()
+        return array
 
 
 def _read_tensors(file: BinaryIO) -> Dict[str, np.ndarray]:

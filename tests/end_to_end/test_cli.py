@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from nst_graph.runtimes import get_runtime, installed
+from nst_graph.settings import CONSTANTS, Settings
 from tests import ROOT
 
 
@@ -134,6 +135,15 @@ def test_help_version_and_mistakes(tmp_path):
         assert done.returncode == 2
         (line,) = done.stderr.splitlines()
         assert "error: " in line and "--help" in line
+
+
+def test_every_constant_with_an_option_has_it_and_its_default_in_the_help(tmp_path):
+    shown = " ".join(command(tmp_path, "stylize", "--help").stdout.split())
+    words = Settings().words()
+    options = {name: field.metadata["option"] for name, field in CONSTANTS.items() if field.metadata["option"]}
+    assert len(options) == 12
+    for name, option in options.items():
+        assert f"{option} " in shown and f"({words[name]})" in shown
 
 
 def test_neither_help_nor_the_list_imports_what_takes_long(tmp_path):

@@ -233,6 +233,24 @@ def test_runs_of_one_second_have_folders_of_their_own(tmp_path, monkeypatch):
     assert (second, third) == (first + "_2", first + "_3")
 
 
+def test_a_picture_without_a_file_is_an_array_in_the_name(monkeypatch):
+    name = run_name(Settings(content_img_path=None, style_img_path="monet.jpg", weights=None), 0)
+    assert name[20:] == "array_monet"
+
+
+def test_a_folder_of_logs_that_another_run_makes_meanwhile(tmp_path, monkeypatch, caplog):
+    """Two runs that start at once without a log/: both have their log."""
+    makedirs = os.makedirs
+
+    def both(path, *arguments, **keywords):
+        makedirs(path)  # the other run, just before this one
+        makedirs(path, *arguments, **keywords)
+
+    monkeypatch.setattr(os, "makedirs", both)
+    EventLog(str(tmp_path / "log"), SETTINGS, "x", 0).close()
+    assert notices(caplog) == [] and len(os.listdir(str(tmp_path / "log"))) == 1
+
+
 def test_no_pictures(tmp_path):
     log = EventLog(str(tmp_path), SETTINGS, "x", 0)
     log.generated(0, lambda: pytest.fail("a picture was asked for"))

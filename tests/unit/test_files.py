@@ -4,7 +4,8 @@ import os
 
 import pytest
 
-from nst_graph.files import Dispensable, replacing
+from nst_graph.errors import OutputError
+from nst_graph.files import Dispensable, check_file, replacing
 
 
 def test_the_target_is_old_until_the_block_ends(tmp_path):
@@ -67,3 +68,46 @@ class TestDispensable:
 
     def test_given_up_from_the_start(self):
         Dispensable("the log", given_up=True).attempt(lambda: pytest.fail("it was tried"))
+
+
+class TestCheckFile:
+    """What the check says before a run is what `replacing` meets at its end."""
+
+    def test_a_file_that_can_be_written(self, tmp_path):
+        check_file(str(tmp_path / "new" / "x.png"))
+        assert os.listdir(str(tmp_path)) == ["new"] and os.listdir(str(tmp_path / "new")) == []
+
+    def test_a_link_is_probed_where_its_target_is(self, tmp_path):
+        (tmp_path / "target").mkdir()
+        link = tmp_path / "x.png"
+        link.symlink_to(tmp_path / "file" / "x.png")
+        (tmp_path / "file").write_text("no folder")
+        with pytest.raises(OutputError, match="file' cannot be written in"):
+            check_file(str(link))
+        link.unlink()
+        link.symlink_to(tmp_path / "target" / "x.png")
+        check_file(str(link))
+        with replacing(str(link)) as temporary, open(temporary, "w") as file:
+            file.write("new")
+        assert link.is_symlink() and (tmp_path / "target" / "x.png").read_text() == "new"
+
+    def test_the_folder_of_a_links_target_is_made(self, tmp_path):
+        link = tmp_path / "x.png"
+        link.symlink_to(tmp_path / "missing" / "x.png")
+        check_file(str(link))
+        with replacing(str(link)) as temporary, open(temporary, "w") as file:
+            file.write("new")
+        assert (tmp_path / "missing" / "x.png").read_text() == "new"
+
+    def test_the_longest_name_can_be_written(self, tmp_path):
+        path = str(tmp_path / ("x" * 251 + ".png"))
+        check_file(path)
+        with replacing(path) as temporary, open(temporary, "w") as file:
+            file.write("new")
+        assert os.path.getsize(path) == 3
+
+    def test_a_name_that_is_too_long(self, tmp_path):
+        for name in ("x" * 252 + ".png", "x." + "y" * 230):
+            with pytest.raises(OutputError, match="File name too long"):
+                check_file(str(tmp_path / name))
+        assert os.listdir(str(tmp_path)) == []

@@ -1,10 +1,15 @@
+import ast
+import copy
 import dataclasses
+import pickle
+import re
 
 import numpy as np
 import pytest
 
 from nst_graph.errors import SettingError
-from nst_graph.settings import Settings, from_words
+from nst_graph.settings import CONSTANTS, Settings, from_words
+from tests import ROOT
 
 
 def test_defaults_are_the_articles():
@@ -31,6 +36,54 @@ def test_defaults_are_the_articles():
         "SEED": None,
         "WEIGHTS": "auto",
     }
+
+
+def test_the_scripts_constants_are_those_of_the_table():
+    """The script writes them down once more, because it is the article."""
+    tree = ast.parse((ROOT / "legacy_script.py").read_text())
+    found = {}
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id.isupper():
+            name = node.targets[0].id
+            if name != "K":
+                found[name] = eval(compile(ast.Expression(node.value), name, "eval"), {"np": np})
+    assert list(found) == list(CONSTANTS)
+    assert from_words([], found) == Settings()
+
+
+def test_the_readmes_table_of_constants_is_the_table():
+    text = (ROOT / "README.md").read_text()
+    rows = re.findall(r"^\| (`[A-Z_`, ]+) \| (`[^|]+`) \|", text, re.MULTILINE)
+    found = {}
+    for names, values in rows:
+        # `A`, `B` | `1`, `2`
+        found.update(zip(re.findall(r"`([^`]+)`", names), re.findall(r"`([^`]+)`", values)))
+    words = Settings().words()
+    del words["NUM_COLOR_CHANNELS"]  # there is no other value to choose
+    assert found == words
+
+
+def test_the_docstring_has_every_constant():
+    for field in CONSTANTS.values():
+        assert f"\n    {field.name} : " in Settings.__doc__
+
+
+def test_an_unknown_name_is_an_error_that_names_the_near_ones():
+    for name, message in (
+        ("num_iterations", "did you mean iterations"),
+        ("img_size", "did you mean size"),
+        ("learning_rat", "did you mean learning_rate"),
+        ("SEED", "did you mean seed"),
+        ("xyzzy", "there are content_img_path, "),
+    ):
+        with pytest.raises(SettingError, match=f"there is no '{name}'; {message}"):
+            Settings(**{name: 1})
+
+
+def test_can_be_copied():
+    settings = Settings(seed=3, alpha=1)
+    assert copy.deepcopy(settings) == pickle.loads(pickle.dumps(settings)) == settings
+    assert dataclasses.replace(settings, alpha=2) == Settings(seed=3, alpha=2)
 
 
 def test_are_frozen():
@@ -162,6 +215,13 @@ def test_numpy_numbers_are_numbers():
 def test_words_are_what_makes_the_settings(settings):
     words = [f"{name}={word}" for name, word in settings.words().items()]
     assert from_words(words, {}) == settings
+
+
+@pytest.mark.parametrize("value", [1.05e20, 1e-7, 12.0, 0.5, 1e16, 123456789.0])
+def test_a_number_is_written_as_it_is(value):
+    word = Settings(beta=value).words()["BETA"]
+    assert float(word) == value
+    assert not word.endswith(".0")
 
 
 def test_words_are_short():
