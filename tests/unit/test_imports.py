@@ -1,6 +1,7 @@
-"""What benchmarks and the tests' helper modules may import."""
+"""What the package's modules, benchmarks and the tests' helper modules may import."""
 
 import ast
+import re
 
 import pytest
 
@@ -55,3 +56,29 @@ def test_helpers_import_no_test_and_no_conftest(helper):
 )
 def test_such_an_import_would_be_found(line):
     assert of_tests(imported(line))
+
+
+def modules_in_order():
+    """Return the modules of the package in the order of the table in CONTRIBUTING.md."""
+    table = (ROOT / "CONTRIBUTING.md").read_text().split("## Where things go")[1]
+    return re.findall(r"^\| `(\w+)/?` \|", table, re.MULTILINE)
+
+
+def files_of(module):
+    path = ROOT / "nst_graph" / module
+    return sorted(path.glob("*.py")) if path.is_dir() else [path.with_suffix(".py")]
+
+
+def test_every_module_has_its_place():
+    found = {path.stem for path in (ROOT / "nst_graph").glob("*.py")} - {"__init__", "__main__"}
+    found |= {path.parent.name for path in (ROOT / "nst_graph").glob("*/__init__.py")}
+    assert sorted(modules_in_order()) == sorted(found)
+
+
+@pytest.mark.parametrize("module", modules_in_order())
+def test_a_module_imports_only_from_those_above_it(module):
+    order = modules_in_order()
+    allowed = {*order[: order.index(module) + 1], "__version__"}
+    for path in files_of(module):
+        names = imported(path.read_text(encoding="utf-8"))
+        assert {name.split(".")[1] for name in names if name.startswith("nst_graph.")} <= allowed, path.name
