@@ -29,8 +29,9 @@ class CostName(str):
 
     @property
     def label(self) -> str:
-        """The form in the article's lines: `Style cost`."""
-        return self.replace("_", " ").capitalize() + " cost"
+        """The form in the article's lines: `Style cost`; a share is `Style cost of block1_conv1`."""
+        whole = self.term.replace("_", " ").capitalize() + " cost"
+        return f"{whole} of {self.layer}" if self.layer else whole
 
     @property
     def column(self) -> str:

@@ -65,6 +65,60 @@ def test_an_arrays_gram_matrix_is_that_of_the_tensor(evaluate):
     np.testing.assert_array_equal(found, evaluate(lambda: costs.gram_matrix(tf.constant(A))))
 
 
+def test_a_style_may_be_given_as_its_gram_matrix(evaluate):
+    expected = evaluate(lambda: costs.style_cost([A], [B], [1]))
+    assert evaluate(lambda: costs.style_cost([costs.gram_matrix(A)], [B], [1])) == expected
+
+
+def test_an_arrays_gram_matrix_is_summed_over_blocks_of_rows():
+    """More rows than a block has, and not a multiple of it. Whole numbers, so that float64 sums are exact."""
+    rows = np.random.RandomState(0).randint(-8, 9, (1, 100, 701, 4)).astype(np.float32)
+    assert 100 * 701 % ((1 << 18) // 4) != 0 and 100 * 701 > (1 << 18) // 4
+    whole = rows.reshape(-1, 4).astype(np.int64)
+    np.testing.assert_array_equal(costs.gram_matrix(rows), whole.T @ whole)
+
+
+class TestNames:
+    @pytest.mark.parametrize(
+        ("name", "term", "layer", "label", "column", "tag"),
+        [
+            ("content", "content", "", "Content cost", "content_cost", "cost/content"),
+            ("total", "total", "", "Total cost", "total_cost", "cost/total"),
+            (
+                "style/block1_conv1",
+                "style",
+                "block1_conv1",
+                "Style cost of block1_conv1",
+                "style_cost_block1_conv1",
+                "style_cost/block1_conv1",
+            ),
+            (
+                "total_variation",
+                "total_variation",
+                "",
+                "Total variation cost",
+                "total_variation_cost",
+                "cost/total_variation",
+            ),
+        ],
+    )
+    def test_forms(self, name, term, layer, label, column, tag):
+        found = costs.CostName(name)
+        assert (found.term, found.layer, found.label, found.column, found.tag) == (term, layer, label, column, tag)
+
+    def test_costs_of_a_graph_are_named_after_its_layers(self):
+        tf = get_runtime().tf
+        with get_runtime().session_scope():
+            with tf.name_scope("block2/block2_conv1"):
+                x = tf.identity(tf.constant(A), name="Relu")
+            j_content, j_style = costs.content_cost(B, x), costs.style_cost([B, B], [x, tf.constant(A)], [1, 2])
+            j_total = costs.total_cost(j_content, j_style, 1, 1)
+            named = costs.Costs.of(j_content, j_style, j_total)
+        assert list(named) == ["content", "style", "total", "style/block2_conv1", "style/layer_2"]
+        assert (named.content, named.style, named.total) == (j_content, j_style, j_total)
+        assert list(named.terms) == ["content", "style", "total"]
+
+
 def test_lists_of_different_lengths_are_refused():
     with pytest.raises(ValueError, match="not 1, 1 and 2"):
         costs.style_cost([A], [B], [1, 1])
