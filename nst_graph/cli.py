@@ -74,7 +74,7 @@ def _stylize(arguments: argparse.Namespace) -> None:
         watching.append(observers.PrintedLines())
     with Transfer(settings, str(settings.weights)) as transfer:
         logger.info("VGG-19 weights: %s", transfer.weights_source)
-        transfer.start(content, style)
+        transfer.start(content, style, arguments.content, arguments.style)
         transfer.train(watching)
         images.write_picture(transfer.picture(), arguments.output)
     if arguments.plot is not None:

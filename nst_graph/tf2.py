@@ -107,7 +107,7 @@ def steps(
     """
     every = check_every(every, low=1)
     pictures = _to_bgr(content), _to_bgr(style)
-    settings = transfer.settings_of(*pictures, weights, constants)
+    settings = transfer.settings_of(weights, constants)
 
     def run() -> Iterator[Progress]:
         with transfer.Transfer(settings, weights) as prepared:

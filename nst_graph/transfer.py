@@ -1,6 +1,7 @@
 """One run of style transfer: its pictures, its stages, and who watches it."""
 
 import contextlib
+import dataclasses
 import functools
 import itertools
 import os
@@ -82,7 +83,7 @@ class Transfer:
     Attributes
     ----------
     settings : Settings
-        As given.
+        As given; after `start` with the paths of its pictures.
     stages : sequence of Stage
         As given.
     weights_source : str
@@ -142,15 +143,24 @@ class Transfer:
         """The objective of the stage that the run is in."""
         return self.optimiser.objective
 
-    def start(self, content: np.ndarray, style: np.ndarray) -> None:
+    def start(
+        self,
+        content: np.ndarray,
+        style: np.ndarray,
+        content_path: Optional[str] = None,
+        style_path: Optional[str] = None,
+    ) -> None:
         """Begin a run on two pictures: compute their targets, mix the noisy image, forget the run before.
 
         Parameters
         ----------
         content, style : ndarray
             uint8 (h, w, 3), blue, green and red, of any sizes: both are resized.
+        content_path, style_path : str, optional
+            The files that the pictures were read from. Logs name the run after them.
         """
         self._pictures = content, style
+        self.settings = dataclasses.replace(self.settings, content_img_path=content_path, style_img_path=style_path)
         self._enter_stage(0)
         rng = np.random.RandomState(self.settings.seed)
         self.objective.set_image(create_noisy_img(self._content_img, self.settings.noise_ratio, rng))
@@ -224,7 +234,7 @@ class Transfer:
     def _picture(self, img: np.ndarray) -> np.ndarray:
         return deprocess(img[0], self.settings.color_means)
 
-    def run(self) -> Run:
+    def run_info(self) -> Run:
         """Return what observers can know of the run that `start` began."""
         objective = self.objective
         return Run(
@@ -278,7 +288,7 @@ class Transfer:
             called for each one whose `begin` was called.
         """
         last = self.iterations - 1
-        run = self.run()
+        run = self.run_info()
         with contextlib.ExitStack() as stack:
             for observer in observers:
                 stack.callback(observer.end)
@@ -339,41 +349,25 @@ def stylize(
     >>> cv2.imwrite("painted.png", picture)  # doctest: +SKIP
     """
     pictures = read_picture(content), read_picture(style)
-    settings = settings_of(content, style, weights, constants)
+    settings = settings_of(weights, constants)
     watching = list(observers)
     if callback is not None:
         watching.append(Callback(callback, callback_every))
     with Transfer(settings, weights) as transfer:
-        transfer.start(*pictures)
+        transfer.start(*pictures, *(None if isinstance(p, np.ndarray) else os.fsdecode(p) for p in (content, style)))
         transfer.train(watching)
         return transfer.picture()
 
 
-def settings_of(content: Picture, style: Picture, weights: Union[str, Weights], constants: Dict[str, Any]) -> Settings:
-    """Return the settings of a run from Python, with what it was given in place of the article's paths.
+def settings_of(weights: Union[str, Weights], constants: Dict[str, Any]) -> Settings:
+    """Return the settings of a run from Python, which returns its picture and saves it nowhere.
 
     Parameters
     ----------
-    content, style : path or ndarray
-        See `stylize`.
     weights : str or Weights
         See `stylize`.
     constants : dict
         Other constants by name.
-
-    Returns
-    -------
-    Settings
-        Arrays have the path None, and so has the generated picture, which is returned and not saved.
     """
-    content_path, style_path = (
-        None if isinstance(picture, np.ndarray) else os.fsdecode(picture) for picture in (content, style)
-    )
     source: Any = os.fspath(weights) if isinstance(weights, os.PathLike) else weights
-    return Settings(
-        content_img_path=content_path,
-        style_img_path=style_path,
-        generated_img_path=None,
-        weights=None if isinstance(weights, Weights) else source,
-        **constants,
-    )
+    return Settings(generated_img_path=None, weights=None if isinstance(weights, Weights) else source, **constants)

@@ -114,7 +114,7 @@ def test_graph_and_costs_of_its_log_are_those_of_the_library(folder, script, vgg
     with nst_graph.Transfer(names["settings"], vgg_weights) as transfer:
         transfer.start(*pictures)
         transfer.train([history])
-        expected = readable_graph(list(transfer.run().roots))
+        expected = readable_graph(list(transfer.run_info().roots))
 
     def shape(graph):
         return {node.name: (node.op, sorted(node.input)) for node in graph.node if not node.name.endswith("/target")}
