@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from tests.conftest import ROOT
+from tests import ROOT
 from tests.end_to_end.conftest import run_script
 from tests.end_to_end.test_cli import command, distribution
 

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from nst_graph import console
-from tests.conftest import ROOT
+from tests import ROOT
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="nothing is held back on this system")
 
