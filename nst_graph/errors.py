@@ -1,16 +1,15 @@
-"""What a user can put right, as exceptions whose message is one line and names the remedy.
+"""Errors that a user can put right. Each message is one line and names the remedy.
 
-Every exception that this package raises on purpose is a `NSTGraphError`. A program shows its message
-alone and ends with `EXIT_STATUS` (see `nst_graph.program`); a caller in Python catches the class it
-cares about.
+Every exception that this package raises on purpose is a `NSTGraphError`. A program prints only its message and ends
+with `EXIT_STATUS` (see `nst_graph.program`). A caller in Python catches the class that it needs.
 """
 
-#: Exit status of a program that was given something it cannot work with.
+#: Exit status of a program after bad input.
 EXIT_STATUS = 2
 
 
 class NSTGraphError(Exception):
-    """Something the user can put right; the message says what, which value, and what to do."""
+    """Something that the user can put right. The message says what is wrong, which value, and what to do."""
 
 
 class SettingError(NSTGraphError, ValueError):
@@ -22,11 +21,11 @@ class PictureError(NSTGraphError, ValueError):
 
 
 class OutputError(NSTGraphError, OSError):
-    """A picture or a log that cannot be written where it was asked for."""
+    """A picture, a plot or a history that cannot be written under its name."""
 
 
 class WeightsError(NSTGraphError):
-    """VGG-19 weights that are not to be had, or a file that does not hold them."""
+    """VGG-19 weights that are not available, or a file that does not hold them."""
 
 
 class RuntimeMissingError(NSTGraphError, ImportError):

@@ -1,4 +1,4 @@
-"""Pictures about pictures: rows of content + style -> generated, and the plot of a run's costs."""
+"""Figures: rows of content + style -> generated, and the plot of a run's costs."""
 
 import os
 from typing import Any, List, Sequence, Tuple
@@ -60,7 +60,7 @@ def pairs_figure(rows: Sequence[Row], height: int = 300) -> np.ndarray:
 
 def _scaled(picture: np.ndarray, height: int) -> np.ndarray:
     width = max(round(picture.shape[1] * height / picture.shape[0]), 1)
-    # A picture that gets smaller is averaged: interpolated between few of its pixels, fine strokes turn into noise.
+    # A picture that gets smaller is averaged. Interpolation uses few of its pixels and turns fine strokes into noise.
     interpolation = cv2.INTER_AREA if picture.shape[0] > height else cv2.INTER_CUBIC
     return cv2.resize(picture, (width, height), interpolation=interpolation)
 
@@ -73,14 +73,14 @@ def _in_the_middle(picture: np.ndarray, width: int) -> np.ndarray:
 
 
 def check_plot(path: str) -> None:
-    """See before a long run that its costs can be plotted to a file.
+    """Check before a long run that its costs can be plotted to a file.
 
     Raises
     ------
     RuntimeMissingError
         If Matplotlib is not installed.
     OutputError
-        If the extension is none that Matplotlib writes.
+        If Matplotlib does not write files with this extension.
     """
     extension = os.path.splitext(path)[1].lower()
     kinds = _matplotlib().backend_bases.FigureCanvasBase.get_supported_filetypes()
@@ -89,7 +89,7 @@ def check_plot(path: str) -> None:
 
 
 def _matplotlib() -> Any:
-    # Here and not above: it takes half a second to import, which runs without a plot do not need.
+    # Here and not above: its import takes half a second, and most runs have no plot.
     try:
         import matplotlib.backend_bases
         import matplotlib.figure

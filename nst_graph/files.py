@@ -48,7 +48,7 @@ def replacing(path: str) -> Iterator[str]:
 
 
 def check_file(path: str, others: Sequence[str] = ()) -> None:
-    """See before a long run that a file can be written. Files that are there stay as they are.
+    """Check before a long run that a file can be written. Files that are there stay as they are.
 
     Parameters
     ----------

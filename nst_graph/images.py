@@ -1,7 +1,7 @@
-"""Picture files to arrays and back, and the noise a run starts from. No TensorFlow.
+"""Picture files to arrays and back, and the noisy image that a run starts from. No TensorFlow.
 
-Pictures are uint8 (h, w, 3); what the network takes is float32 (1, h, w, 3) with the colour means taken off.
-Both are in OpenCV's channel order: blue, green, red.
+A picture is uint8 (h, w, 3). An image, which the network takes, is float32 (1, h, w, 3) without the colour means. Both
+are in OpenCV's channel order: blue, green, red.
 """
 
 import os
@@ -16,7 +16,7 @@ from nst_graph.files import check_file, replacing
 
 try:
     import cv2 as cv2  # as: other modules import it from here, with this error
-except ImportError as error:  # the wheel with windows needs libGL, which a bare machine has not
+except ImportError as error:  # the wheel with windows needs libGL, which a machine without a screen lacks
     raise RuntimeMissingError(
         f"OpenCV cannot be loaded ({error}): pip uninstall -y opencv-python && pip install opencv-python-headless"
     ) from error
@@ -113,7 +113,7 @@ def resized(img: np.ndarray, size: Tuple[int, int]) -> np.ndarray:
 
 
 def preprocess(picture: np.ndarray, size: Tuple[int, int], color_means: np.ndarray) -> np.ndarray:
-    """Resize a picture and take the colour means off: what the network takes.
+    """Resize a picture and subtract the colour means: the image that the network takes.
 
     Parameters
     ----------
@@ -139,7 +139,7 @@ def preprocess(picture: np.ndarray, size: Tuple[int, int], color_means: np.ndarr
 
 
 def load_img(path: str, size: Tuple[int, int], color_means: np.ndarray) -> np.ndarray:
-    """Load a picture file as the network takes it: `preprocess` of `read_picture`, which say the rest.
+    """Load a picture file as an image for the network: `read_picture`, then `preprocess`.
 
     Returns
     -------
@@ -155,7 +155,7 @@ def load_img(path: str, size: Tuple[int, int], color_means: np.ndarray) -> np.nd
 
 
 def deprocess(img: np.ndarray, color_means: np.ndarray) -> np.ndarray:
-    """Put the colour means back and cut to 8 bits: a picture again.
+    """Add the colour means and cut to 8 bits: the image as a picture.
 
     Parameters
     ----------
@@ -211,7 +211,7 @@ def write_picture(picture: np.ndarray, path: str) -> None:
     picture : ndarray
         uint8 (h, w, 3), blue, green and red.
     path : str
-        The file; its extension says the format. A file that is there is replaced once the new one is whole.
+        The file; its extension says the format. An old file is replaced when the new one is whole.
 
     Raises
     ------
@@ -227,7 +227,7 @@ def write_picture(picture: np.ndarray, path: str) -> None:
 
 
 def save_img(img: np.ndarray, path: str, color_means: np.ndarray) -> None:
-    """Save what the network takes as a picture file: `deprocess`, then `write_picture`, which say the rest.
+    """Save an image as a picture file: `deprocess`, then `write_picture`.
 
     Parameters
     ----------
@@ -247,12 +247,12 @@ def save_img(img: np.ndarray, path: str, color_means: np.ndarray) -> None:
 
 
 def check_output(path: str, size: Tuple[int, int], inputs: Sequence[Picture] = ()) -> None:
-    """See before a long run that its picture can be written; nothing that is there is touched.
+    """Check before a long run that its picture can be written. Files that are there stay as they are.
 
     Parameters
     ----------
     path : str
-        The picture file to be; its folder is made if it is missing.
+        The picture file to write later; its folder is made if it is missing.
     size : tuple of int
         Its width and height: some formats have a limit.
     inputs : sequence of paths or ndarrays
@@ -268,7 +268,7 @@ def check_output(path: str, size: Tuple[int, int], inputs: Sequence[Picture] = (
 
 
 def create_noisy_img(img: np.ndarray, noise_ratio: float, rng: Optional[Any] = None) -> np.ndarray:
-    """Mix an image with noise: the image a run starts from.
+    """Mix an image with noise: the image that a run starts from.
 
     Parameters
     ----------

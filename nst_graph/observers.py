@@ -71,9 +71,9 @@ class Observer:
         Iterations from one picture to the next: a picture comes with iterations 0, `every`, 2 * `every` ... and with
         the last. 0 asks for none.
     opencv_order : bool
-        Whether pictures must come in OpenCV's order, blue, green and red, whoever runs the transfer. Observers that
-        write pictures with OpenCV set it. All others get what their caller works with: blue, green and red from
-        `nst_graph.stylize`, red, green and blue from `nst_graph.tf2.stylize`.
+        Whether pictures always come in OpenCV's order, blue, green and red. Observers that write pictures with OpenCV
+        set it. The others get the order of their caller: blue, green and red from `nst_graph.stylize`, red, green and
+        blue from `nst_graph.tf2.stylize`.
     """
 
     every: int = 0

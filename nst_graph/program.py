@@ -1,4 +1,4 @@
-"""How the programs of this project speak to whoever runs them."""
+"""How the programs of this project speak to their users: notices, errors, exit status."""
 
 import logging
 import os

@@ -1,8 +1,8 @@
 """The layers of VGG-19 without its top, as data.
 
-The indices of the article are positions in `VGG19(include_top=False).layers`: 0 is the input layer, 1 is
-block1_conv1, 21 is block5_pool. Settings check layer indices against this table and weights their shapes; a
-test checks the table against the network that Keras builds.
+The article's layer indices are positions in `VGG19(include_top=False).layers`: 0 is the input layer, 1 is
+block1_conv1, 21 is block5_pool. Layer indices in settings and shapes of weights are checked against this table. A test
+checks the table against the network that Keras builds.
 
 Source: K. Simonyan and A. Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition",
 2014, configuration E; names and order are Keras's.

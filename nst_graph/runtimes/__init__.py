@@ -83,7 +83,7 @@ class Runtime:
     def scope(self, session: Any) -> ContextManager[None]:
         """Make a session and its graph the default ones, and Keras's, for the length of a `with` block.
 
-        Whatever builds graph operations or Keras layers, or asks for `keras.backend.get_session()`, belongs inside;
+        Code that builds graph operations or Keras layers, or calls `keras.backend.get_session()`, belongs inside;
         `session.run` works outside too. What the process had before (eager mode, default graph, Keras session, Keras's
         classes) it has again afterwards.
 
@@ -183,7 +183,7 @@ def find_runtimes() -> List[Candidate]:
         try:
             runtime = point.load()
             why_not = runtime.why_not(versions)
-        except Exception as error:  # a stranger's broken plugin must not take the others down with it
+        except Exception as error:  # one broken plugin must not stop the others
             runtime, why_not = None, f"it cannot be loaded: {type(error).__name__}: {error}"
         found.append(Candidate(point.name, source, runtime, why_not and " ".join(why_not.split())))
     return found

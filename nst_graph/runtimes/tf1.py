@@ -1,4 +1,4 @@
-"""TensorFlow 1.15 as it is: the graph's home."""
+"""TensorFlow 1.15, as it is."""
 
 import contextlib
 from typing import Any, Iterator, Optional

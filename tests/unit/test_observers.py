@@ -1,4 +1,4 @@
-"""What watches a run, told of one by hand or by a real transfer."""
+"""Observers, called by hand or by a real transfer."""
 
 import contextlib
 import csv
@@ -29,7 +29,7 @@ from nst_graph.transfer import Transfer
 
 
 class Told(Observer):
-    """Keeps what it is told."""
+    """Keeps the calls it gets."""
 
     def __init__(self, every=0):
         self.every = every
