@@ -1,1 +1,1 @@
-"""Timings by hand; README.md beside this file says how."""
+"""Timings that are run by hand. README.md in this folder lists them."""

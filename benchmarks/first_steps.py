@@ -1,9 +1,10 @@
-"""One row of the README's table: seconds per training step, and how far from TensorFlow 1.10.1 the first steps are.
+"""One row of the README's table: seconds per training step, and the difference from TensorFlow 1.10.1.
 
     python -m benchmarks.first_steps
 
-Trains 21 steps on the shipped pictures with the weights and the seed of the reference costs. The greatest relative
-difference is over content, style and total cost before the first step, after it and after step 20.
+Trains 21 steps on the shipped pictures, with the weights and the seed of the reference costs. Compares content, style
+and total cost with the reference before the first step, after it and after step 20. Prints the greatest relative
+difference.
 """
 
 import platform

@@ -1,10 +1,10 @@
-"""The part of a run's time that the log for TensorBoard takes at its defaults.
+"""The share of a run's time that the log for TensorBoard takes at its defaults.
 
     python -m benchmarks.logging_share [ITERATIONS]
 
-Trains at the article's size with random weights (their values do not change the time) while `TensorBoard` watches, and
-compares the time spent in training steps with the whole: graph, settings, scalars of every iteration, pictures of every
-20th, and the forward pass for the costs after the last step, which weighs more the shorter the run is.
+Trains at the article's size while `TensorBoard` watches. Weights are random: their values do not change the time. The
+time outside the training steps counts as logging: the graph, the settings, the scalars of every iteration, the pictures
+of every 20th, and the forward pass for the costs after the last step. This pass weighs more in a short run.
 """
 
 import os

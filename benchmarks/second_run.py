@@ -2,9 +2,14 @@
 
     python -m benchmarks.second_run [ROUNDS]
 
-At the article's size, with random weights (their values do not change the time). The parts of `Transfer.start`: the two
-forward passes for the targets, the style target's Gram matrices in float64, and all the rest (resizing, noise, feeding,
-Adam's variables). Beside them stands what the first run needs in addition: the graph and the session.
+Runs at the article's size. Weights are random: their values do not change the time. Prints the parts of
+`Transfer.start`:
+
+- the two forward passes for the targets;
+- the Gram matrices of the style target, in float64;
+- the rest: resizing, noise, assigning pictures, Adam's variables.
+
+Also prints what only the first run needs: the time for the graph and the session.
 """
 
 import statistics

@@ -1,9 +1,9 @@
-"""The training step, reading the costs, and the graph's size: this project's against the article's way.
+"""The training step, reading the costs, and the size of the graph: this project's way and the article's way.
 
     python -m benchmarks.training_step [ROUNDS]
 
-Both graphs are trained in turn in one process, at the article's size, with random weights (their values do not change
-the time). What the article's way is, `tests/reference/article_graph.py` says.
+Builds both graphs in one process and trains them in turn at the article's size. Weights are random: their values do not
+change the time. `tests/reference/article_graph.py` describes the article's way.
 """
 
 import statistics
