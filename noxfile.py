@@ -1,14 +1,14 @@
 """The test suite on every supported pair of Python and TensorFlow.
 
-`nox` runs them all with the interpreters that are there and names those that are not; `nox -s "tests(1.15)"` runs one.
-Words after `--` go to pytest.
+`nox` runs all pairs whose Python is installed and lists the others. `nox -s "tests(1.15)"` runs one pair.
+Arguments after `--` go to pytest.
 """
 
 import nox
 
 nox.options.default_venv_backend = "venv"
 
-#: TensorFlow, the Python it is tested on, and what pip is asked for; the rest is setup.cfg's matter.
+#: For each pair: Python, the TensorFlow requirement for pip, and the name. setup.cfg sets all other requirements.
 PAIRS = [
     nox.param("3.7", "tensorflow==1.15.5", id="1.15"),
     nox.param("3.11", "tensorflow==2.15.*", id="2.15"),
@@ -21,6 +21,6 @@ PAIRS = [
 @nox.session
 @nox.parametrize("python,tensorflow", PAIRS)
 def tests(session, tensorflow):
-    """Install the project beside one TensorFlow and run its tests."""
+    """Install the project with one TensorFlow and run the tests."""
     session.install("-e", ".[test]", tensorflow)
     session.run("python", "-m", "pytest", *session.posargs)

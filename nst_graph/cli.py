@@ -13,7 +13,7 @@ from nst_graph.settings import CONSTANTS, Settings, from_words
 
 logger = logging.getLogger(__name__)
 
-#: The command's name, also when it is run as `python -m nst_graph`.
+#: The command's name. `python -m nst_graph` uses it too.
 _PROGRAM = "nst-graph"
 
 #: The constants that have an option.
@@ -44,13 +44,13 @@ def _settings(arguments: argparse.Namespace) -> Settings:
 
 
 def _stylize(arguments: argparse.Namespace) -> None:
-    # Here and not above: --help needs neither OpenCV nor TensorFlow.
+    # Imported here because --help needs neither OpenCV nor TensorFlow.
     from nst_graph import figures, images, observers
     from nst_graph.transfer import Transfer
 
     settings = _settings(arguments)
     content, style = (images.read_picture(path) for path in (arguments.content, arguments.style))
-    # What would stop a run of minutes is found before it starts.
+    # Find errors before the run starts: it takes minutes.
     taken = [arguments.content, arguments.style]
     images.check_output(arguments.output, settings.size, taken)
     taken.append(arguments.output)
@@ -66,7 +66,7 @@ def _stylize(arguments: argparse.Namespace) -> None:
     watching: List[observers.Observer] = [history, observers.SavedPicture(arguments.output)]
     if not arguments.no_log:
         watching.append(observers.TensorBoard(arguments.log_dir, settings.log_pictures_every))
-    # A bar for a person at a terminal; lines for a file or another program.
+    # A progress bar for a person at a terminal, lines for a file or another program.
     bar = sys.stderr.isatty()
     if bar:
         watching.append(observers.ProgressBar())
@@ -87,7 +87,7 @@ def _figure(arguments: argparse.Namespace) -> None:
     paths = arguments.pictures
     if len(paths) % 3:
         raise SettingError(
-            f"a figure takes three pictures for each row, content, style and generated, not {len(paths)} in all"
+            f"a figure takes three pictures for each row (content, style, generated), but it got {len(paths)} in all"
         )
     pictures = [images.read_picture(path) for path in paths]
     check_file(arguments.output, paths)
@@ -97,15 +97,15 @@ def _figure(arguments: argparse.Namespace) -> None:
 
 def _row_height(text: str) -> int:
     if not text.isdigit() or not 1 <= int(text) <= 10000:
-        raise argparse.ArgumentTypeError(f"it must be a whole number from 1 to 10000, not {text!r}")
+        raise argparse.ArgumentTypeError(f"must be a whole number from 1 to 10000, not {text!r}")
     return int(text)
 
 
 class _Parser(argparse.ArgumentParser):
-    """Tells a mistake in one line, as the rest of this package does."""
+    """Reports an error in one line, as the rest of this package does."""
 
     def error(self, message: str) -> NoReturn:
-        raise SettingError(f"{message}; {self.prog} --help says what there is")
+        raise SettingError(f"{message}; for help: {self.prog} --help")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -118,25 +118,25 @@ def _parser() -> argparse.ArgumentParser:
     stylize = commands.add_parser("stylize", help=about, description=defaults_are)
     stylize.add_argument("content", metavar="CONTENT", help="picture file")
     stylize.add_argument("style", metavar="STYLE", help="picture file")
-    stylize.add_argument("output", metavar="OUTPUT", help="picture file to write, as it becomes and when it is done")
+    stylize.add_argument("output", metavar="OUTPUT", help="picture file to write, during the run and at the end")
     defaults = Settings().words()
     for name, constant in _OPTIONS.items():
         about = f"{constant['what']} ({defaults[name]})"
         stylize.add_argument(constant["option"], dest=name, metavar=constant["takes"], help=about)
-    stylize.add_argument("--log-dir", metavar="DIR", default="log", help="folder of TensorBoard's logs (log)")
-    stylize.add_argument("--no-log", action="store_true", help="log nothing for TensorBoard")
-    stylize.add_argument("--history", metavar="FILE", help="write every iteration's costs as comma-separated values")
-    stylize.add_argument("--plot", metavar="FILE.png", help="plot them on a logarithmic scale when the run is done")
+    stylize.add_argument("--log-dir", metavar="DIR", default="log", help="folder for TensorBoard logs (log)")
+    stylize.add_argument("--no-log", action="store_true", help="write no TensorBoard log")
+    stylize.add_argument("--history", metavar="FILE", help="write the costs of every iteration to this CSV file")
+    stylize.add_argument("--plot", metavar="FILE.png", help="plot the costs on a logarithmic scale after the run")
     stylize.set_defaults(run=_stylize)
 
-    about = "show content + style -> generated, one row for each three pictures"
+    about = "make a figure of content + style -> generated, one row for every three pictures"
     figure = commands.add_parser("figure", help=about, description=_sentence(about))
     figure.add_argument("output", metavar="OUTPUT", help="picture file to write")
-    figure.add_argument("pictures", metavar="CONTENT STYLE GENERATED", nargs="+", help="picture files, three by three")
+    figure.add_argument("pictures", metavar="CONTENT STYLE GENERATED", nargs="+", help="picture files, three for a row")
     figure.add_argument("--height", metavar="N", type=_row_height, default=300, help="height of a row in pixels (300)")
     figure.set_defaults(run=_figure)
 
-    about = "list the TensorFlow runtimes found, which one serves, and why the others do not"
+    about = "list the TensorFlow runtimes, the one that serves, and why the others cannot"
     commands.add_parser("runtimes", help=about, description=_sentence(about)).set_defaults(run=_runtimes)
     return parser
 
@@ -151,7 +151,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> None:
     Parameters
     ----------
     arguments : sequence of str, optional
-        Words after the command's name; by default those of this process.
+        Words after the command's name. The default is the arguments of this process.
     """
     program.set_up(_PROGRAM)
     parsed = _parser().parse_args(arguments)

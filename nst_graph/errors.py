@@ -1,19 +1,19 @@
-"""Errors that a user can put right. Each message is one line and names the remedy.
+"""Exceptions for problems that the user can fix. The message is one line and says how to fix the problem.
 
-Every exception that this package raises on purpose is a `NSTGraphError`. A program prints only its message and ends
-with `EXIT_STATUS` (see `nst_graph.program`). A caller in Python catches the class that it needs.
+Every exception that this package raises on purpose is a `NSTGraphError`. A program shows only its message and exits
+with `EXIT_STATUS` (see `nst_graph.program`). A Python caller catches the class that it needs.
 """
 
-#: Exit status of a program after bad input.
+#: Exit status of a program that stops with one of these errors.
 EXIT_STATUS = 2
 
 
 class NSTGraphError(Exception):
-    """Something that the user can put right. The message says what is wrong, which value, and what to do."""
+    """A problem that the user can fix. The message names the problem, the value and what to do."""
 
 
 class SettingError(NSTGraphError, ValueError):
-    """A constant that is unknown, of the wrong type or out of its range."""
+    """A constant that is unknown, has the wrong type or is out of range."""
 
 
 class PictureError(NSTGraphError, ValueError):
@@ -21,12 +21,12 @@ class PictureError(NSTGraphError, ValueError):
 
 
 class OutputError(NSTGraphError, OSError):
-    """A picture, a plot or a history that cannot be written under its name."""
+    """A picture or a log that cannot be written to the given path."""
 
 
 class WeightsError(NSTGraphError):
-    """VGG-19 weights that are not available, or a file that does not hold them."""
+    """VGG-19 weights that are not available, or a file that does not contain them."""
 
 
 class RuntimeMissingError(NSTGraphError, ImportError):
-    """No installed library can do the work: TensorFlow, its Keras, or OpenCV is missing."""
+    """A required library is missing or does not fit: TensorFlow, its Keras, OpenCV or Matplotlib."""

@@ -1,8 +1,8 @@
-"""A run in TensorBoard: its graph, costs, pictures, settings and pace, in an event file in a folder of its own.
+"""A run's log for TensorBoard: graph, costs, pictures, settings and pace. Each run has its own folder and event file.
 
-An event file is a TFRecord file of `Event` messages. This module writes it record by record, so that an error, a full
-disk for example, is seen where it can be reported. TensorFlow's own `FileWriter` leaves the writing to a thread. A run
-goes on when its log is lost.
+An event file is a TFRecord file of `Event` messages. This module writes it record by record, so it sees an error (a
+full disk, for example) at once and can report it. TensorFlow's own `FileWriter` writes in a thread. If the log cannot
+be written, the run continues without it.
 """
 
 import contextlib
@@ -24,28 +24,28 @@ from nst_graph.settings import Settings, is_due
 
 logger = logging.getLogger(__name__)
 
-#: Entries above which a constant's values are left out of the logged graph.
+#: The logged graph omits the values of a constant that has more entries than this.
 LARGEST_CONSTANT = 1024
 
-#: Constants that the folder's name leaves out: it has the pictures' names already, and the rest changes no number.
+#: Constants that a run's name omits: it has the pictures' names already, and the others change no result.
 _NOT_IN_NAMES = ("CONTENT_IMG_PATH", "STYLE_IMG_PATH", "GENERATED_IMG_PATH", "LOG_GRAPH", "LOG_PICTURES_EVERY")
 
 
 def run_name(settings: Settings, now: float) -> str:
-    """Return a run's name: when it began, content and style, and the constants that are not the article's.
+    """Return a run's name: start time, content, style, and the constants that differ from the article's.
 
     Parameters
     ----------
     settings : Settings
-        Of the run.
+        Settings of the run.
     now : float
-        Seconds since 1970.
+        Start time, in seconds since 1970.
 
     Returns
     -------
     str
-        `2026-11-24_17-16-07_cat_starry_night_ALPHA=5_SEED=0` for example, `array` standing for a picture that has no
-        file. Names sort by time.
+        For example `2026-11-24_17-16-07_cat_starry_night_ALPHA=5_SEED=0`. A picture without a file is called `array`.
+        Names sort by time.
     """
     defaults, chosen = Settings().words(), settings.words()
     paths = (settings.content_img_path, settings.style_img_path)
@@ -56,12 +56,12 @@ def run_name(settings: Settings, now: float) -> str:
         if word not in (defaults[name], "None") and name not in _NOT_IN_NAMES
     ]
     name = "_".join([time.strftime("%Y-%m-%d_%H-%M-%S", time.localtime(now)), *stems, *changed])
-    # A file name has room for 255 bytes, and a list of runs for less.
+    # A file name can have 255 bytes. TensorBoard's list of runs shows fewer.
     return re.sub(r"[^\w=,.-]+", "-", name).encode()[:150].decode(errors="ignore")
 
 
 def readable_graph(roots: List[Any]) -> Any:
-    """Return the part of a graph that some operations need, without the values of its large constants.
+    """Return the part of a graph that the given operations need, without the values of large constants.
 
     Parameters
     ----------
@@ -71,8 +71,8 @@ def readable_graph(roots: List[Any]) -> Any:
     Returns
     -------
     tf.GraphDef
-        With the shapes of all tensors. Operations that load the weights, initialise variables or belong to Keras's own
-        max-pooled network are not in it, unless a root needs them.
+        It has the shapes of all tensors. It omits operations that no root needs: those that load the weights,
+        initialise variables or belong to Keras's own max-pooled network.
     """
     tf = get_runtime().tf
     graph = roots[0].graph
@@ -88,7 +88,7 @@ def readable_graph(roots: List[Any]) -> Any:
         if operation not in needed:
             continue
         shapes = [output.shape.as_proto() for output in operation.outputs]
-        # Its own message would hold its values: 192 MB for the content target of a picture of 3000x2000.
+        # `node_def` of a constant includes its values: 192 MB for the content target of a 3000x2000 picture.
         if operation.type == "Const" and (operation.outputs[0].shape.num_elements() or 0) > LARGEST_CONSTANT:
             dtype = operation.outputs[0].dtype.as_datatype_enum
             node = logged.node.add(name=operation.name, op="Const")
@@ -110,7 +110,7 @@ def _table(rows: Iterable[Tuple[str, str]]) -> str:
 
 @contextlib.contextmanager
 def _tensorflows_errors() -> Iterator[None]:
-    """Turn TensorFlow's own errors about files into OSError."""
+    """Convert TensorFlow's file errors to OSError."""
     try:
         yield
     except get_runtime().tf.errors.OpError as error:
@@ -128,20 +128,21 @@ def _tensorboard_is_there() -> bool:
 class EventLog:
     """One run's log for TensorBoard.
 
-    If the log cannot be written (no permission, disk full, folder gone), the logger `nst_graph` says so once, and later
-    calls do nothing.
+    If the log cannot be written (no permission, disk full, folder deleted), the logger `nst_graph` prints one warning,
+    and later calls do nothing.
 
     Parameters
     ----------
     log_dir : str or None
-        Folder of all runs, `log` for example; made if it is missing. The run's own folder is made in it. None logs
-        nothing.
+        Folder of all runs, `log` for example. It is created if it is missing. The run's own folder is created in it.
+        None logs nothing.
     settings : Settings
         Logged as a table.
     weights_source : str
-        Where the weights are from, for that table.
+        Source of the weights, for that table.
     pictures_every : int
-        Iterations from one picture to the next, the last always among them; 0 logs no pictures.
+        Iterations between two logged pictures. The picture after the last iteration is always logged. 0 logs no
+        pictures.
     """
 
     def __init__(self, log_dir: Optional[str], settings: Settings, weights_source: str, pictures_every: int) -> None:
@@ -160,14 +161,14 @@ class EventLog:
             tensor=tf.make_tensor_proto(_table([*settings.words().items(), *facts.items()]), dtype=tf.string),
         )
         if not self._dispensable.given_up and not _tensorboard_is_there():
-            logger.warning("TensorBoard is not installed, so the log cannot be looked at yet: pip install tensorboard")
+            logger.warning("TensorBoard is not installed; to view the log: pip install tensorboard")
 
     def _open(self, log_dir: str) -> None:
         now = time.time()
         name = run_name(self._settings, now)
-        with contextlib.suppress(FileExistsError):  # made by another run meanwhile, or a file: mkdir below refuses that
+        with contextlib.suppress(FileExistsError):  # another run created it, or it is a file: mkdir below fails then
             os.makedirs(log_dir)
-        for attempt in itertools.count(1):  # two runs that begin in the same second get a folder each
+        for attempt in itertools.count(1):  # two runs that start in the same second get two folders
             folder = os.path.join(log_dir, name if attempt == 1 else f"{name}_{attempt}")
             with contextlib.suppress(FileExistsError):
                 os.mkdir(folder)
@@ -179,8 +180,8 @@ class EventLog:
     def _append(self, event: Any) -> None:
         with _tensorflows_errors():
             self._records.write(event.SerializeToString())
-            self._records.flush()  # TensorBoard reads the file while the run goes on
-        os.stat(self._path)  # writing to a file that was deleted gives no error
+            self._records.flush()  # TensorBoard reads the file during the run
+        os.stat(self._path)  # a write to a deleted file gives no error
 
     def _write(self, **event: Any) -> None:
         self._dispensable.attempt(self._append, get_runtime().tf.Event(wall_time=time.time(), **event))
@@ -190,7 +191,7 @@ class EventLog:
         self._write(step=iteration, summary=tf.Summary(value=[tf.Summary.Value(**value)]))
 
     def graph(self, *roots: Any) -> None:
-        """Log the part of the graph that some operations need, see `readable_graph`.
+        """Log the part of the graph that the given operations need, see `readable_graph`.
 
         Parameters
         ----------
@@ -201,15 +202,15 @@ class EventLog:
             self._write(graph_def=readable_graph(list(roots)).SerializeToString())
 
     def costs(self, iteration: int, costs: Costs) -> None:
-        """Log the costs after an iteration, and the seconds since the iteration before.
+        """Log the costs after an iteration, and the seconds since the previous iteration.
 
         Parameters
         ----------
         iteration : int
-            The step in TensorBoard. Costs before the first step, iteration -1, are not logged.
+            The step in TensorBoard. Costs before the first step (iteration -1) are not logged.
         costs : Costs
-            Their tags are `cost/content`, `style_cost/block1_conv1` and so on, see `nst_graph.costs.CostName`. From the
-            second call on there is `pace/seconds_per_iteration`.
+            Their tags are `cost/content`, `style_cost/block1_conv1` and so on, see `nst_graph.costs.CostName`. The
+            second and later calls also log `pace/seconds_per_iteration`.
         """
         if iteration < 0 or self._dispensable.given_up:
             return
@@ -230,19 +231,19 @@ class EventLog:
         iteration : int
             The step in TensorBoard.
         picture : callable
-            Returns the picture, uint8 (h, w, 3), blue, green and red. Called only if it is due.
+            Returns the picture, uint8 (h, w, 3), blue, green and red. It is called only if a picture is due.
         """
         last = self._settings.iterations - 1
         if not self._dispensable.given_up and is_due(iteration, self._pictures_every, last):
             self.picture("generated", iteration, picture())
 
     def picture(self, name: str, iteration: int, picture: np.ndarray) -> None:
-        """Log a picture as a JPEG of OpenCV's quality, unless no pictures are logged.
+        """Log a picture as a JPEG of OpenCV's default quality. If `pictures_every` is 0, do nothing.
 
         Parameters
         ----------
         name : str
-            The tag is `picture/` and the name; TensorBoard shows pictures of one prefix side by side.
+            The tag is `picture/` and the name. TensorBoard shows pictures with the same prefix side by side.
         iteration : int
             The step in TensorBoard.
         picture : ndarray
@@ -259,7 +260,7 @@ class EventLog:
         self._value(iteration, tag="picture/" + name, image=image)
 
     def close(self) -> None:
-        """End the log."""
+        """Close the log's file."""
         self._dispensable.attempt(self._close)
 
     def _close(self) -> None:

@@ -1,4 +1,4 @@
-"""Figures: rows of content + style -> generated, and the plot of a run's costs."""
+"""Figures of results: rows of content + style -> generated, and the plot of a run's costs."""
 
 import os
 from typing import Any, List, Sequence, Tuple
@@ -18,7 +18,7 @@ Row = Tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 def _sign(height: int, arrow: bool) -> np.ndarray:
-    """Draw a plus or an arrow, white around it, as wide as a quarter of a row's height."""
+    """Draw a plus or an arrow on white. Its box is as wide as a quarter of the row's height."""
     width = max(height // 4, 8)
     sign = np.full((height, width, 3), _WHITE, np.uint8)
     x, y, half = width // 2, height // 2, width // 4
@@ -32,19 +32,19 @@ def _sign(height: int, arrow: bool) -> np.ndarray:
 
 
 def pairs_figure(rows: Sequence[Row], height: int = 300) -> np.ndarray:
-    """Show content + style -> generated, one row for each pair, like the figure at the head of the article.
+    """Show content + style -> generated, one row for each pair, like the first figure of the article.
 
     Parameters
     ----------
     rows : sequence of tuple of ndarray
-        Content, style and generated picture: uint8 (h, w, 3), blue, green and red, of any sizes.
+        Content, style and generated picture: uint8 (h, w, 3), blue, green and red, of any size.
     height : int
-        Height of a row in pixels; a picture keeps its proportions, and a column is as wide as its widest picture.
+        Height of a row in pixels. A picture keeps its proportions. A column is as wide as its widest picture.
 
     Returns
     -------
     ndarray
-        uint8 (h, w, 3), blue, green and red, on white.
+        uint8 (h, w, 3), blue, green and red, on a white background.
     """
     scaled = [[_scaled(picture, height) for picture in row] for row in rows]
     columns = [max(row[column].shape[1] for row in scaled) for column in range(3)]
@@ -60,7 +60,7 @@ def pairs_figure(rows: Sequence[Row], height: int = 300) -> np.ndarray:
 
 def _scaled(picture: np.ndarray, height: int) -> np.ndarray:
     width = max(round(picture.shape[1] * height / picture.shape[0]), 1)
-    # A picture that gets smaller is averaged. Interpolation uses few of its pixels and turns fine strokes into noise.
+    # To shrink a picture, average its pixels. Cubic interpolation uses only a few, and fine strokes turn into noise.
     interpolation = cv2.INTER_AREA if picture.shape[0] > height else cv2.INTER_CUBIC
     return cv2.resize(picture, (width, height), interpolation=interpolation)
 
@@ -73,14 +73,19 @@ def _in_the_middle(picture: np.ndarray, width: int) -> np.ndarray:
 
 
 def check_plot(path: str) -> None:
-    """Check before a long run that its costs can be plotted to a file.
+    """Check before a long run that Matplotlib can plot its costs to a file of this format.
+
+    Parameters
+    ----------
+    path : str
+        The file to write later; its extension sets the format.
 
     Raises
     ------
     RuntimeMissingError
         If Matplotlib is not installed.
     OutputError
-        If Matplotlib does not write files with this extension.
+        If Matplotlib cannot write files with this extension.
     """
     extension = os.path.splitext(path)[1].lower()
     kinds = _matplotlib().backend_bases.FigureCanvasBase.get_supported_filetypes()
@@ -89,7 +94,7 @@ def check_plot(path: str) -> None:
 
 
 def _matplotlib() -> Any:
-    # Here and not above: its import takes half a second, and most runs have no plot.
+    # Imported here because the import takes half a second, and only runs with a plot need it.
     try:
         import matplotlib.backend_bases
         import matplotlib.figure
@@ -104,12 +109,12 @@ def plot_costs(names: Sequence[CostName], rows: Sequence[Sequence[float]], path:
     Parameters
     ----------
     names : sequence of CostName
-        Names of the costs: `nst_graph.observers.History.names`. A layer's share is a thin dashed line.
+        Names of the costs: `nst_graph.observers.History.names`. The cost of a single layer is a thin dashed line.
     rows : sequence of sequence of float
-        For each iteration its number, then the costs: `nst_graph.observers.History.rows`. Costs of 0 have no place on
-        this scale and are left out.
+        For each iteration, its number and then the costs: `nst_graph.observers.History.rows`. Costs of 0 are left out,
+        because a logarithmic scale cannot show them.
     path : str
-        The file; its extension says the format.
+        The file; its extension sets the format.
 
     Raises
     ------
@@ -125,7 +130,7 @@ def plot_costs(names: Sequence[CostName], rows: Sequence[Sequence[float]], path:
         style = {"linewidth": 1, "linestyle": "--"} if name.layer else {"linewidth": 2}
         axes.plot(iterations, values, label=name.layer or name.term.replace("_", " "), **style)
     axes.grid(alpha=0.3)
-    axes.legend(loc="upper left", bbox_to_anchor=(1, 1))  # beside the lines, which leave no corner free
+    axes.legend(loc="upper left", bbox_to_anchor=(1, 1))  # outside the axes: the lines leave no corner free
     try:
         with replacing(path) as temporary:
             figure.savefig(temporary, dpi=150)

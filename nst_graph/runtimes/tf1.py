@@ -1,4 +1,4 @@
-"""TensorFlow 1.15, as it is."""
+"""The TF1 plugin: the graph on native TensorFlow 1.15."""
 
 import contextlib
 from typing import Any, Iterator, Optional
@@ -7,7 +7,7 @@ from nst_graph.runtimes import Installed, Runtime, release
 
 
 class TF1Runtime(Runtime):
-    """Native TensorFlow 1.15 with the Keras inside it."""
+    """Native TensorFlow 1.15 with its own Keras."""
 
     name = "tf1"
 

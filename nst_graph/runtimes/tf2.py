@@ -1,7 +1,7 @@
-"""The TF2 plugin: TensorFlow 1's graph on TensorFlow 2, through `tf.compat.v1` and Keras 2.
+"""The TF2 plugin: the TensorFlow 1 graph on TensorFlow 2, through `tf.compat.v1` and Keras 2.
 
-The host program keeps its eager mode, its Keras and its models. Nothing here calls `disable_eager_execution`,
-`disable_v2_behavior` or sets TF_USE_LEGACY_KERAS: all of these act on the whole process.
+The host program keeps its eager mode, its Keras and its models. This module does not call `disable_eager_execution` or
+`disable_v2_behavior` and does not set TF_USE_LEGACY_KERAS: all of these change the whole process.
 """
 
 import contextlib
@@ -13,18 +13,18 @@ from typing import Any, Dict, Iterator, Optional
 
 from nst_graph.runtimes import Installed, Runtime, release
 
-#: From this release on `tf.keras` is Keras 3, which has no graph sessions.
+#: From this release on, `tf.keras` is Keras 3, which has no graph sessions.
 _KERAS_3 = (2, 16)
-#: The oldest release that this plugin was run on.
+#: The oldest release that this plugin was tested with.
 _OLDEST = (2, 15)
 
 
 class TF2CompatRuntime(Runtime):
-    """TensorFlow 2 with Keras 2: its own up to 2.15, the package tf-keras from 2.16 on."""
+    """TensorFlow 2 with Keras 2: its own Keras up to 2.15, the package tf-keras from 2.16 on."""
 
     name = "tf2"
 
-    # Keras rewrites the bases of its classes while a v1 graph is built: one thread at a time.
+    # Keras changes the bases of its classes during the construction of a v1 graph, so only one thread may build.
     _lock = threading.RLock()
 
     def __init__(self) -> None:
@@ -34,8 +34,8 @@ class TF2CompatRuntime(Runtime):
         if release(tf.__version__) < _KERAS_3:
             self.keras = tf.keras
         else:
-            # The only spelling that works whether or not TensorFlow was imported before, and that leaves the
-            # host's `tf.keras` alone. It is generated, so a test guards it.
+            # Only this import works both before and after an import of TensorFlow and does not change the host's
+            # `tf.keras`. The module is generated and may change, so a test checks it.
             self.keras = importlib.import_module("tf_keras.api._v1.keras")
 
     @classmethod
@@ -63,10 +63,10 @@ class TF2CompatRuntime(Runtime):
 
     @contextlib.contextmanager
     def _bases_restored(self) -> Iterator[None]:
-        """Undo what building a v1 graph does to Keras's classes.
+        """Restore the bases of Keras's classes, which the construction of a v1 graph changes.
 
-        Making a Keras 2 layer in a v1 graph replaces the v2 base of its class by the v1 base, for the whole process:
-        the host's eager models would refuse to be called, trained or asked from then on.
+        A Keras 2 layer that is created in a v1 graph replaces the v2 base of its class by the v1 base, for the whole
+        process. After that the host could no longer call its eager models, train them or predict with them.
         """
         before: Dict[type, Any] = {}
         root = self.keras.layers.Layer
@@ -82,10 +82,11 @@ class TF2CompatRuntime(Runtime):
 
     @contextlib.contextmanager
     def _seeds_apart(self) -> Iterator[None]:
-        """Let Keras's initialisers draw their seeds from a generator of our own.
+        """Give Keras's initialisers their own generator of seeds.
 
-        They would draw from Python's global one or, after `keras.utils.set_random_seed`, from this one of Keras's, and
-        the host's next random numbers would be others. Keras has no public name for it; a test guards it.
+        Otherwise they would use Python's global generator or, after `keras.utils.set_random_seed`, Keras's generator,
+        and this would change the host's next random numbers. Keras has no public name for its generator, so a test
+        checks this.
         """
         local = sys.modules[self.keras.backend.get_session.__module__]._SEED_GENERATOR
         before = getattr(local, "generator", None)

@@ -1,8 +1,8 @@
-"""The real TensorBoard on a log, and a real browser that looks at it.
+"""Start the real TensorBoard on a log and open its pages in a real browser.
+
+This command saves screenshots of the graph and of the pictures as PNG files. Those in docs/ were made with it:
 
     python -m tests.end_to_end.tensorboard_pages LOGDIR FOLDER
-
-saves what the browser shows of the graph and of the pictures as PNG files: those in docs/.
 """
 
 import contextlib
@@ -21,14 +21,14 @@ SECONDS = 120
 
 
 def wait_for(look):
-    """Look until there is something to see, and return it."""
+    """Call a function until it returns something true, and return that."""
     end = time.monotonic() + SECONDS
     while time.monotonic() < end:
         found = look()
         if found:
             return found
         time.sleep(0.2)
-    raise AssertionError(f"nothing was seen within {SECONDS} s")
+    raise AssertionError(f"nothing appeared within {SECONDS} s")
 
 
 class Server:
@@ -38,7 +38,7 @@ class Server:
         self.url = url
 
     def get(self, route, **query):
-        """Return what a data route answers, as bytes."""
+        """Return the response of a data route, as bytes."""
         with urllib.request.urlopen(f"{self.url}/data/{route}?{urllib.parse.urlencode(query)}", timeout=60) as answer:
             return answer.read()
 
@@ -48,7 +48,7 @@ class Server:
 
 @contextlib.contextmanager
 def serving(log_dir):
-    """Start TensorBoard on a folder, wait until it has read the runs, stop it at the end."""
+    """Start TensorBoard on a folder, wait until it has read the runs, and stop it at the end."""
     command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(log_dir), "--host", "localhost", "--port", "0"]
     with tempfile.TemporaryFile("w+") as said:
         process = subprocess.Popen(command, stderr=said, stdout=said)
@@ -72,13 +72,13 @@ def read(file):
 
 
 def chromium():
-    """Return the path of Chromium or its sibling, None if there is none."""
+    """Return the path of Chromium or Chrome; None if neither is installed."""
     paths = (shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome"))
     return next((path for path in paths if path is not None), None)
 
 
 def no_browser():
-    """Return why no browser can look, None if one can."""
+    """Return why no browser can be started; None if one can."""
     if chromium() is None:
         return "Chromium is not installed (Debian's package chromium)"
     if shutil.which("chromedriver") is None:
@@ -114,7 +114,7 @@ def browsing():
             browser.quit()
 
 
-# TensorBoard's page is made of shadow roots, which selectors of the document do not enter.
+# TensorBoard's page consists of shadow roots. Selectors on the document do not search in them.
 _ALL = """
 const found = [];
 const walk = root => root.querySelectorAll('*').forEach(element => {
@@ -127,17 +127,17 @@ return found.filter(element => element.getBoundingClientRect().width > 0);
 
 
 def elements(browser, selector):
-    """Return what a selector matches and the page shows, shadow roots included."""
+    """Return the visible elements that a selector matches, including those in shadow roots."""
     return browser.execute_script(_ALL, selector)
 
 
 def boxes(browser):
-    """Return name -> element of the nodes drawn in the graph."""
+    """Return a dict from name to element, for all nodes drawn in the graph."""
     return {box.get_attribute("data-name"): box for box in elements(browser, "g.node")}
 
 
 def open_box(browser, name):
-    """Open a node of the graph as a reader does, with a double click."""
+    """Open a node of the graph with a double click, as a user does."""
     box = boxes(browser)[name]
     browser.execute_script(
         "arguments[0].querySelector('.nodeshape').dispatchEvent(new MouseEvent('dblclick', {bubbles: true}))", box
@@ -145,14 +145,14 @@ def open_box(browser, name):
 
 
 def main(log_dir, folder):
-    """Save what the pages of the graph and of the pictures look like."""
+    """Save screenshots of the graph page and the pictures page."""
     with serving(log_dir) as server, browsing() as browser:
         browser.get(server.url + "/#graphs")
         wait_for(lambda: "total_cost" in boxes(browser))
-        time.sleep(3)  # for the view to come to rest
+        time.sleep(3)  # until the view stops moving
         browser.save_screenshot(os.path.join(folder, "tensorboard_graph.png"))
         browser.set_window_size(1500, 850)
-        browser.get(server.url + "/?pictures#images")  # a new address, or the browser would load nothing
+        browser.get(server.url + "/?pictures#images")  # without a new address nothing is loaded
         wait_for(lambda: len(elements(browser, "img")) == 3)
         time.sleep(3)
         browser.save_screenshot(os.path.join(folder, "tensorboard_images.png"))

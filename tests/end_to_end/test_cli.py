@@ -124,7 +124,7 @@ def test_a_tensorflow_that_nothing_serves_is_one_line_and_status_2(tmp_path, ten
     done = command(tmp_path, *words, script=script)
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
-    assert "error: no runtime serves the installed TensorFlow" in line and remedy in line
+    assert "error: no runtime works with the installed TensorFlow" in line and remedy in line
 
 
 def test_help_version_and_mistakes(tmp_path):

@@ -88,7 +88,7 @@ def test_on_a_terminal_there_is_a_bar_and_no_lines(folder):
     last = [line for line in lines if "it/s" in line or "s/it" in line][-1]
     assert "3/3 [00:0" in last and "total cost" in last
     assert "Iteration:" not in shown
-    notice = "TensorBoard is not installed, so the log cannot be looked at yet: pip install tensorboard"
+    notice = "TensorBoard is not installed; to view the log: pip install tensorboard"
     assert [line for line in lines if "pip install" in line] == [notice]
     assert cv2.imread(str(folder / "x.png")).shape == (27, 37, 3)
     assert [step for step, _ in logged_pictures(folder)] == [0, 2]

@@ -1,7 +1,8 @@
-"""The article's graph built the article's way, to hold this project's against, in tests and in benchmarks.
+"""The article's graph, built as in the article. Tests and benchmarks compare this project's graph with it.
 
-Everything that this project does otherwise is here as the article has it: the style image's activations are constants
-of the graph, channels are unrolled to rows, each assigned image is a constant, and each cost is read by itself.
+Where this project differs from the article, this module does what the article does: the style image's activations are
+constants of the graph, channels are unrolled to rows, each assigned image is a constant, and each cost is computed in
+its own `session.run`.
 """
 
 
@@ -12,6 +13,8 @@ class ArticleGraph:
     ----------
     tf : module
         TensorFlow 1's namespace.
+    session : tf.Session
+        A session of the default graph.
     create_output_tensors : callable
         Takes the variable and returns the content tensor and the list of style tensors.
     images : tuple of ndarray
@@ -50,9 +53,9 @@ class ArticleGraph:
         session.run(tf.variables_initializer(optimizer.variables()))
 
     def step(self):
-        """Train by one step."""
+        """Run one training step."""
         self.session.run(self._train_op)
 
     def costs(self):
-        """Return content, style and total cost, each from a forward pass of its own."""
+        """Return content, style and total cost. Each cost needs its own forward pass."""
         return tuple(float(self.session.run(cost)) for cost in self._costs)
