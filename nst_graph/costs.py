@@ -230,7 +230,7 @@ def style_layer_costs(style_cost: Any) -> List[Any]:
     Parameters
     ----------
     style_cost : tf.Tensor
-        What the function `style_cost` built in a graph. An eager tensor will not do: it has no terms.
+        What the function `style_cost` built in a graph. Eager tensors are not supported: they have no terms.
 
     Returns
     -------

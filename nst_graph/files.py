@@ -66,7 +66,7 @@ def check_file(path: str, others: Sequence[str] = ()) -> None:
         raise OutputError(f"{path!r} is a folder; name a file in it")
     _probe(path)
     if os.path.exists(path) and not os.access(path, os.W_OK):
-        raise OutputError(f"the file {path!r} is there and must not be written; name another")
+        raise OutputError(f"the file {path!r} exists and is not writable; name another")
     for other in others:
         if _same_file(path, other):
             raise OutputError(f"the file to write, {path!r}, is read or written by the same run already; name another")

@@ -1,4 +1,4 @@
-"""What watches a run: printed lines, a progress bar, saved pictures, TensorBoard, the history of the costs."""
+"""Observers of a run: printed lines, a progress bar, saved pictures, TensorBoard, the history of the costs."""
 
 import contextlib
 import csv

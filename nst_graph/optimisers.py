@@ -1,4 +1,4 @@
-"""What turns costs and gradients into the next image. The whole state of an optimiser can be read and set."""
+"""Optimisers compute the next image from costs and gradient. The whole state of an optimiser can be read and set."""
 
 from typing import Any, Dict, Tuple
 
@@ -19,7 +19,7 @@ class Optimiser:
     objective : Objective
         The objective, which is finalised: an optimiser adds its operations when it is made.
     operations : tuple of tf.Operation
-        What a step runs in the objective's graph, for who draws it.
+        What a step runs in the objective's graph, for drawings of it.
     """
 
     objective: Objective

@@ -145,7 +145,7 @@ class Settings:
     Notes
     -----
     Source: the article, "Define constants", and its program for those that the text leaves out. The article's name of
-    a constant is the attribute's name in upper case, but for IMG_SIZE (`size`) and NUM_ITERATIONS (`iterations`).
+    a constant is the attribute's name in upper case, except for IMG_SIZE (`size`) and NUM_ITERATIONS (`iterations`).
     """
 
     content_img_path: Optional[str] = _setting(
@@ -325,7 +325,7 @@ def is_due(iteration: int, every: int, last: Optional[int] = None) -> bool:
     every : int
         0 is never.
     last : int, optional
-        The last iteration, if it counts whatever its number.
+        The last iteration, if it always counts.
     """
     return every > 0 and (iteration % every == 0 or iteration == last)
 

@@ -167,7 +167,7 @@ class Transfer:
         self.iteration = 0
 
     def _enter_stage(self, number: int) -> None:
-        """Compute the targets of a stage and make its optimiser forget; the image is the caller's matter."""
+        """Compute the targets of a stage and make its optimiser forget; the caller sets the image."""
         optimiser = self._optimiser_of(number)
         self._stage = number
         self._content_img, self._style_img = (
@@ -328,8 +328,8 @@ def stylize(
         What watches the run, for example `nst_graph.observers.ProgressBar()` or `TensorBoard("log")`.
     **constants
         The article's constants, `iterations=100`, `size=(600, 450)` or `seed=0` for example: see `nst_graph.Settings`.
-        500 iterations take about 8 minutes on two cores at the article's size. With a seed, NumPy's global random state
-        is neither read nor changed, and without one too.
+        500 iterations take about 8 minutes on two cores at the article's size. NumPy's global random state is never read
+        or changed.
 
     Returns
     -------
