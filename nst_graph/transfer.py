@@ -328,8 +328,8 @@ def stylize(
         What watches the run, for example `nst_graph.observers.ProgressBar()` or `TensorBoard("log")`.
     **constants
         The article's constants, `iterations=100`, `size=(600, 450)` or `seed=0` for example: see `nst_graph.Settings`.
-        500 iterations take about 8 minutes on two cores at the article's size. NumPy's global random state is never read
-        or changed.
+        500 iterations take about 8 minutes on two cores at the article's size. NumPy's global random state is never
+        read or changed.
 
     Returns
     -------
