@@ -220,7 +220,10 @@ def style_cost(a_s_layers: Sequence[Any], a_g_layers: Sequence[Any], style_layer
                 g_s = a_s if len(a_s.shape) == 2 else gram_matrix(a_s)
                 target = tf.convert_to_tensor(g_s, name="target")
                 squares = tf.reduce_sum(tf.square(tf.subtract(target, gram_matrix(a_g))))
-                layer_costs.append((1 / (4 * n_c**2 * (n_h * n_w) ** 2)) * squares * coefficient)
+                # Not a constant: TensorFlow 1.15 would multiply the two factors beforehand where the target is fed, and
+                # not where it is a constant. The last bit of the cost would differ.
+                weight = tf.placeholder_with_default(tf.constant(coefficient, tf.float32), (), name="coefficient")
+                layer_costs.append((1 / (4 * n_c**2 * (n_h * n_w) ** 2)) * squares * weight)
         return tf.add_n(layer_costs, name="sum")
 
 
