@@ -1,10 +1,10 @@
-"""Gram matrix, content cost, style cost and total cost: tensors in, scalar tensors out. And the names of the costs.
+"""Gram matrix, content, style, total variation and total cost: tensors in, scalar tensors out. And their names.
 
 Nothing here knows of a session, a file or a network. Activations are float32 (1, n_h, n_w, n_c), tensors or NumPy
 arrays, with a static shape.
 """
 
-from typing import Any, Dict, List, Sequence, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -47,17 +47,26 @@ class CostName(str):
 class Costs(Dict[CostName, Any]):
     """Costs by name: content, style and total, then each style layer's share of the style cost.
 
+    Total variation stands before the total, and the shares of several content layers before those of the style layers,
+    where a run has them.
+
     The values are float32 scalars: tensors when `of` makes it, numbers when `session.run` has computed them.
     """
 
     @classmethod
-    def of(cls, j_content: Any, j_style: Any, j_total: Any) -> "Costs":
+    def of(
+        cls, j_content: Any, j_style: Any, j_total: Any, j_tv: Any = None, content_shares: Sequence[Any] = ()
+    ) -> "Costs":
         """Name the costs of a graph. A further term of the total cost is one more entry here.
 
         Parameters
         ----------
         j_content, j_style, j_total : tf.Tensor
             What `content_cost`, `style_cost` and `total_cost` returned.
+        j_tv : tf.Tensor, optional
+            What `total_variation_cost` returned.
+        content_shares : sequence of tf.Tensor
+            Shares of several content layers, from `layer_costs`.
 
         Returns
         -------
@@ -66,9 +75,12 @@ class Costs(Dict[CostName, Any]):
         costs = cls()
         costs[CostName("content")] = j_content
         costs[CostName("style")] = j_style
+        if j_tv is not None:
+            costs[CostName("total_variation")] = j_tv
         costs[CostName("total")] = j_total
-        for share in style_layer_costs(j_style):
-            costs[CostName("style/" + _layer_name(share, 1))] = share
+        for term, shares in (("content/", content_shares), ("style/", layer_costs(j_style))):
+            for share in shares:
+                costs[CostName(term + _layer_name(share, 1))] = share
         return costs
 
     @property
@@ -122,13 +134,68 @@ def content_cost(a_c: Any, a_g: Any) -> Any:
         return (1 / (4 * n_h * n_w * n_c)) * tf.reduce_sum(tf.square(tf.subtract(target, a_g)))
 
 
-def gram_matrix(activations: Any) -> Any:
+def content_layers_cost(a_c_layers: Sequence[Any], a_g_layers: Sequence[Any], weights: Sequence[float]) -> Any:
+    """Return the content cost of several layers: the sum of their content costs, each times its weight.
+
+    Parameters
+    ----------
+    a_c_layers, a_g_layers : sequence of tf.Tensor or ndarray
+        For each content layer, float32 (1, n_h, n_w, n_c): the activations of the content image and of the generated
+        one.
+    weights : sequence of float
+        Weight of each of these layers.
+
+    Returns
+    -------
+    tf.Tensor
+        float32 scalar. One layer with weight 1 gives `content_cost`, the article's.
+    """
+    if list(weights) == [1]:
+        return content_cost(a_c_layers[0], a_g_layers[0])
+    tf = get_runtime().tf
+    terms = []
+    with tf.name_scope("content_cost"):
+        for number, (a_c, a_g, weight) in enumerate(zip(a_c_layers, a_g_layers, weights), start=1):
+            with tf.name_scope(_layer_name(a_g, number)):
+                terms.append(weight * content_cost(a_c, a_g))
+        return tf.add_n(terms, name="sum")
+
+
+def total_variation_cost(img: Any) -> Any:
+    """Return the total variation cost: the sum of squared differences of neighbouring pixels over 4 n_h n_w n_c.
+
+    Parameters
+    ----------
+    img : tf.Tensor or tf.Variable
+        float32 (1, n_h, n_w, n_c), the generated image.
+
+    Returns
+    -------
+    tf.Tensor
+        float32 scalar. Neighbours are those to the right and below.
+
+    Notes
+    -----
+    Source: A. Mahendran and A. Vedaldi, "Understanding Deep Image Representations by Inverting Them", 2015, section 3,
+    with beta = 2. The divisor is that of the article's content cost: a weight does the same at every size.
+    """
+    tf = get_runtime().tf
+    n_h, n_w, n_c = _dimensions(img)
+    with tf.name_scope("total_variation_cost"):
+        down = tf.reduce_sum(tf.square(img[:, 1:] - img[:, :-1]))
+        right = tf.reduce_sum(tf.square(img[:, :, 1:] - img[:, :, :-1]))
+        return (1 / (4 * n_h * n_w * n_c)) * (down + right)
+
+
+def gram_matrix(activations: Any, mask: Any = None) -> Any:
     """Return the Gram matrix of a layer: the dot products of all pairs of channels over all positions.
 
     Parameters
     ----------
     activations : tf.Tensor or ndarray
         float32 (1, n_h, n_w, n_c).
+    mask : tf.Tensor, optional
+        float32 (n_h * n_w, 1): how much each position counts. For tensors only.
 
     Returns
     -------
@@ -153,7 +220,8 @@ def gram_matrix(activations: Any) -> Any:
     tf = get_runtime().tf
     with tf.name_scope("gram_matrix"):
         unrolled = tf.reshape(activations, [n_h * n_w, n_c])
-        return tf.matmul(unrolled, unrolled, transpose_a=True)
+        counted = unrolled if mask is None else mask * unrolled
+        return tf.matmul(counted, unrolled, transpose_a=True)
 
 
 def _float64_products(rows: np.ndarray) -> np.ndarray:
@@ -177,7 +245,13 @@ def _layer_name(tensor: Any, number: int) -> str:
     return scopes[-1] if scopes else f"layer_{number}"
 
 
-def style_cost(a_s_layers: Sequence[Any], a_g_layers: Sequence[Any], style_layer_coefficients: Sequence[float]) -> Any:
+def style_cost(
+    a_s_layers: Sequence[Any],
+    a_g_layers: Sequence[Any],
+    style_layer_coefficients: Sequence[float],
+    masks: Optional[Sequence[Any]] = None,
+    style_weights: Any = None,
+) -> Any:
     """Return the style cost: the sum over layers of lambda * sum_ij (G_s - G_g)^2 / (4 n_c^2 (n_h n_w)^2).
 
     Parameters
@@ -189,6 +263,12 @@ def style_cost(a_s_layers: Sequence[Any], a_g_layers: Sequence[Any], style_layer
         For each style layer, float32 (1, n_h, n_w, n_c): the activations of the generated image.
     style_layer_coefficients : sequence of float
         Lambda of each of these layers.
+    masks : sequence of tf.Tensor, optional
+        With k styles, each in its own part of the picture. For each style layer, float32 (k, n_h * n_w, 1): how much
+        each position counts for each style, see `nst_graph.targets.Targets`. `a_s_layers` are Gram matrices then,
+        (k, n_c, n_c) for each layer, and the squares are summed over the styles, each times its weight.
+    style_weights : tf.Tensor, optional
+        With masks, float32 (k,).
 
     Returns
     -------
@@ -202,7 +282,8 @@ def style_cost(a_s_layers: Sequence[Any], a_g_layers: Sequence[Any], style_layer
 
     Notes
     -----
-    Source: the article, "Style cost"; Gatys et al. 2015, equations 4 and 5.
+    Source: the article, "Style cost"; Gatys et al. 2015, equations 4 and 5. Masks: Gatys et al. 2017, "Controlling
+    Perceptual Factors in Neural Style Transfer", section 4.
     """
     if not len(a_s_layers) == len(a_g_layers) == len(style_layer_coefficients):
         raise ValueError(
@@ -210,41 +291,52 @@ def style_cost(a_s_layers: Sequence[Any], a_g_layers: Sequence[Any], style_layer
             f"{len(a_s_layers)}, {len(a_g_layers)} and {len(style_layer_coefficients)}"
         )
     tf = get_runtime().tf
-    layer_costs = []
+    terms = []
     with tf.name_scope("style_cost"):
         for number, (a_s, a_g, coefficient) in enumerate(
             zip(a_s_layers, a_g_layers, style_layer_coefficients), start=1
         ):
             n_h, n_w, n_c = _dimensions(a_g)
             with tf.name_scope(_layer_name(a_g, number)):
-                g_s = a_s if len(a_s.shape) == 2 else gram_matrix(a_s)
-                target = tf.convert_to_tensor(g_s, name="target")
-                squares = tf.reduce_sum(tf.square(tf.subtract(target, gram_matrix(a_g))))
+                if masks is None:
+                    g_s = a_s if len(a_s.shape) == 2 else gram_matrix(a_s)
+                    squares = _squares(g_s, gram_matrix(a_g))
+                else:
+                    styles = zip(tf.unstack(a_s), tf.unstack(masks[number - 1]), tf.unstack(style_weights))
+                    squares = tf.add_n([weight * _squares(g_s, gram_matrix(a_g, mask)) for g_s, mask, weight in styles])
                 # Not a constant: TensorFlow 1.15 would multiply the two factors beforehand where the target is fed, and
                 # not where it is a constant. The last bit of the cost would differ.
                 weight = tf.placeholder_with_default(tf.constant(coefficient, tf.float32), (), name="coefficient")
-                layer_costs.append((1 / (4 * n_c**2 * (n_h * n_w) ** 2)) * squares * weight)
-        return tf.add_n(layer_costs, name="sum")
+                terms.append((1 / (4 * n_c**2 * (n_h * n_w) ** 2)) * squares * weight)
+        return tf.add_n(terms, name="sum")
 
 
-def style_layer_costs(style_cost: Any) -> List[Any]:
-    """Return each style layer's share of a style cost: the terms of its sum.
+def _squares(target: Any, g_g: Any) -> Any:
+    tf = get_runtime().tf
+    return tf.reduce_sum(tf.square(tf.subtract(tf.convert_to_tensor(target, name="target"), g_g)))
+
+
+def layer_costs(cost: Any) -> List[Any]:
+    """Return each layer's share of a cost: the terms of its sum.
 
     Parameters
     ----------
-    style_cost : tf.Tensor
-        What the function `style_cost` built in a graph. Eager tensors are not supported: they have no terms.
+    cost : tf.Tensor
+        What `style_cost`, or `content_layers_cost` for several layers, built in a graph. Eager tensors are not
+        supported: they have no terms.
 
     Returns
     -------
     list of tf.Tensor
         float32 scalars in the order of the layers, coefficients included.
     """
-    return list(style_cost.op.inputs)
+    return list(cost.op.inputs)
 
 
-def total_cost(content_cost: Any, style_cost: Any, alpha: float, beta: float) -> Any:
-    """Return the total cost: alpha * content_cost + beta * style_cost.
+def total_cost(
+    content_cost: Any, style_cost: Any, alpha: float, beta: float, tv_cost: Any = None, tv_weight: float = 0
+) -> Any:
+    """Return the total cost: alpha * content_cost + beta * style_cost, and tv_weight * tv_cost if there is one.
 
     Parameters
     ----------
@@ -252,6 +344,10 @@ def total_cost(content_cost: Any, style_cost: Any, alpha: float, beta: float) ->
         float32 scalars.
     alpha, beta : float
         Their weights.
+    tv_cost : tf.Tensor, optional
+        float32 scalar, from `total_variation_cost`.
+    tv_weight : float
+        Its weight.
 
     Returns
     -------
@@ -263,4 +359,5 @@ def total_cost(content_cost: Any, style_cost: Any, alpha: float, beta: float) ->
     Source: the article, "Total cost"; Gatys et al. 2015, equation 7.
     """
     with get_runtime().tf.name_scope("total_cost"):
-        return alpha * content_cost + beta * style_cost
+        total = alpha * content_cost + beta * style_cost
+        return total if tv_cost is None else total + tv_weight * tv_cost

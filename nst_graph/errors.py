@@ -24,6 +24,10 @@ class OutputError(NSTGraphError, OSError):
     """A picture or a log that cannot be written to the given path."""
 
 
+class CheckpointError(NSTGraphError):
+    """A checkpoint that is missing, damaged, or of another run."""
+
+
 class WeightsError(NSTGraphError):
     """VGG-19 weights that are not available, or a file that does not contain them."""
 

@@ -8,7 +8,7 @@ import numpy as np
 from nst_graph.costs import CostName
 from nst_graph.errors import OutputError, RuntimeMissingError
 from nst_graph.files import replacing
-from nst_graph.images import cv2
+from nst_graph.images import cv2, scaled
 
 #: Colours, blue, green and red.
 _WHITE, _INK = (255, 255, 255), (64, 64, 64)
@@ -46,7 +46,7 @@ def pairs_figure(rows: Sequence[Row], height: int = 300) -> np.ndarray:
     ndarray
         uint8 (h, w, 3), blue, green and red, on a white background.
     """
-    scaled = [[_scaled(picture, height) for picture in row] for row in rows]
+    scaled = [[_of_height(picture, height) for picture in row] for row in rows]
     columns = [max(row[column].shape[1] for row in scaled) for column in range(3)]
     plus, arrow = _sign(height, arrow=False), _sign(height, arrow=True)
     gap = max(height // 20, 1)
@@ -58,11 +58,8 @@ def pairs_figure(rows: Sequence[Row], height: int = 300) -> np.ndarray:
     return np.vstack(lines)
 
 
-def _scaled(picture: np.ndarray, height: int) -> np.ndarray:
-    width = max(round(picture.shape[1] * height / picture.shape[0]), 1)
-    # To shrink a picture, average its pixels. Cubic interpolation uses only a few, and fine strokes turn into noise.
-    interpolation = cv2.INTER_AREA if picture.shape[0] > height else cv2.INTER_CUBIC
-    return cv2.resize(picture, (width, height), interpolation=interpolation)
+def _of_height(picture: np.ndarray, height: int) -> np.ndarray:
+    return scaled(picture, (max(round(picture.shape[1] * height / picture.shape[0]), 1), height))
 
 
 def _in_the_middle(picture: np.ndarray, width: int) -> np.ndarray:

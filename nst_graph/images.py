@@ -41,7 +41,8 @@ def _is_cut_jpeg(data: bytes) -> bool:
         position = marker.end() + int.from_bytes(data[marker.end() : marker.end() + 2], "big")
 
 
-def _read_file(path: str) -> bytes:
+def read_file(path: str) -> bytes:
+    """Return the bytes of a picture file; raise PictureError if it is missing, a folder, empty or cannot be read."""
     try:
         with open(path, "rb") as file:
             data = file.read()
@@ -88,7 +89,24 @@ def read_picture(picture: Picture) -> np.ndarray:
         path = os.fspath(picture)
     except TypeError:
         raise PictureError(f"a picture must be a path or an array, not {picture!r}") from None
-    data = _read_file(path)
+    return decoded(read_file(path), path)
+
+
+def decoded(data: bytes, path: str) -> np.ndarray:
+    """Return the picture in the bytes of a file: uint8 (h, w, 3), as `read_picture` describes it.
+
+    Parameters
+    ----------
+    data : bytes
+        The whole file.
+    path : str
+        Its name, for the error message.
+
+    Raises
+    ------
+    PictureError
+        If OpenCV cannot read it, or a JPEG is cut short.
+    """
     with console.silenced():  # this package reports a bad file itself, in one line
         try:
             pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
@@ -117,6 +135,55 @@ def resized(img: np.ndarray, size: Tuple[int, int]) -> np.ndarray:
     return np.asarray(cv2.resize(img, dsize=tuple(size), interpolation=cv2.INTER_CUBIC))
 
 
+def scaled(img: np.ndarray, size: Tuple[int, int]) -> np.ndarray:
+    """Resize a picture without noise: what gets smaller is averaged, what gets larger is bicubic.
+
+    Cubic interpolation uses a few pixels only: a picture that it shrinks loses most of them, and fine strokes turn into
+    noise.
+
+    Parameters
+    ----------
+    img : ndarray
+        uint8 or float32 (h, w, 3).
+    size : tuple of int
+        Width and height of the result, in OpenCV's order.
+
+    Returns
+    -------
+    ndarray
+        (height, width, 3), of the same dtype as `img`; `img` itself where it has the size.
+    """
+    height, width = img.shape[:2]
+    if (width, height) == tuple(size):
+        return img
+    if size[0] <= width and size[1] <= height:
+        return np.asarray(cv2.resize(img, dsize=tuple(size), interpolation=cv2.INTER_AREA))
+    return resized(img, size)
+
+
+def fitted_size(size: Tuple[int, int], longest: int, enlarge: bool = False) -> Tuple[int, int]:
+    """Return the size of a picture of the same proportions with another longest side.
+
+    Parameters
+    ----------
+    size : tuple of int
+        Width and height.
+    longest : int
+        The longest side of the result.
+    enlarge : bool
+        Whether the result may be larger than the picture. Otherwise a smaller picture keeps its size.
+
+    Returns
+    -------
+    tuple of int
+        Width and height, rounded, at least 1.
+    """
+    if longest >= max(size) and not enlarge:
+        return size
+    width, height = (max(round(side * longest / max(size)), 1) for side in size)
+    return width, height
+
+
 def preprocess(picture: np.ndarray, size: Tuple[int, int], color_means: np.ndarray) -> np.ndarray:
     """Resize a picture and subtract the colour means. The result is the network's input.
 
@@ -138,7 +205,25 @@ def preprocess(picture: np.ndarray, size: Tuple[int, int], color_means: np.ndarr
     -----
     Source: the article, "Load and preprocess images".
     """
-    img = resized(picture, size).astype("float32")
+    return normalized(resized(picture, size), color_means)
+
+
+def normalized(picture: np.ndarray, color_means: np.ndarray) -> np.ndarray:
+    """Subtract the colour means from a picture of the right size. The result is the network's input.
+
+    Parameters
+    ----------
+    picture : ndarray
+        uint8 or float32 (h, w, 3), blue, green and red. It is not changed.
+    color_means : ndarray
+        float64 (1, 1, 3), blue, green and red, on the scale 0 to 255.
+
+    Returns
+    -------
+    ndarray
+        float32 (1, h, w, 3).
+    """
+    img = picture.astype("float32")
     img -= color_means
     return np.expand_dims(img, axis=0)
 

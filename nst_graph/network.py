@@ -1,6 +1,6 @@
 """Keras's VGG-19: its layers are called one after the other on the run's variable, with average pools for max pools."""
 
-from typing import Any, Callable, List, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Sequence, Tuple
 
 from nst_graph.runtimes import get_runtime
 from nst_graph.vgg19 import LAYERS
@@ -79,19 +79,41 @@ def create_output_tensors(
     -----
     Source: the article, "Create graph". Average pooling instead of max pooling is Gatys et al. 2015, section 2.
     """
+    outputs = layer_outputs(input_variable, load_vgg19(weights))
+    return outputs[content_layer_index], [outputs[index] for index in style_layer_indices]
+
+
+def layer_outputs(picture: Any, vgg_model: Any, pooling: str = "avg") -> Dict[int, Any]:
+    """Call VGG-19's layers one after the other on a picture.
+
+    Parameters
+    ----------
+    picture : tf.Variable or tf.Tensor
+        float32 (1, h, w, 3), blue, green and red with the colour means taken off. Height and width may be unknown.
+    vgg_model : keras.Model
+        From `load_vgg19`.
+    pooling : str
+        `avg`: average pools in place of the max pools, as in the article; a last odd row or column has pools of its
+        own. `max`: Keras's own max pools, which leave it out.
+
+    Returns
+    -------
+    dict
+        For each index of `nst_graph.vgg19.LAYER_INDICES`, the layer's activations, float32 (1, n_h, n_w, n_c).
+    """
     runtime = get_runtime()
     tf = runtime.tf
-    layers = load_vgg19(weights).layers
+    layers = vgg_model.layers
     outputs = {}
-    x = input_variable
+    x = picture
     for index in range(1, len(layers)):
         layer = layers[index]
         with tf.name_scope(_BLOCKS[layer.name] + "/"):
-            if isinstance(layer, runtime.keras.layers.MaxPooling2D):
+            if pooling == "avg" and isinstance(layer, runtime.keras.layers.MaxPooling2D):
                 with tf.name_scope(layer.name):
                     # By position: TensorFlow 1 calls the first argument `value` and TensorFlow 2 `input`.
                     x = tf.nn.avg_pool(x, ksize=[1, 2, 2, 1], strides=[1, 2, 2, 1], padding="SAME")
             else:
                 x = layer(x)
         outputs[index] = x
-    return outputs[content_layer_index], [outputs[index] for index in style_layer_indices]
+    return outputs

@@ -1,16 +1,16 @@
 """What is minimised: one graph and one session for one picture size. It turns an image into costs and a gradient."""
 
 import contextlib
-from typing import Any, Dict, Iterator, Tuple
+from typing import Any, Dict, Iterator, Sequence, Tuple
 
 import numpy as np
 
-from nst_graph.costs import Costs, content_cost, style_cost, total_cost
-from nst_graph.network import create_output_tensors
+from nst_graph.costs import Costs, content_layers_cost, layer_costs, style_cost, total_cost, total_variation_cost
+from nst_graph.network import layer_outputs, load_vgg19
 from nst_graph.runtimes import get_runtime
 from nst_graph.settings import Settings
-from nst_graph.targets import Targets, style_target
-from nst_graph.vgg19 import LAYERS
+from nst_graph.targets import Grams, Targets, for_positions, style_target
+from nst_graph.vgg19 import LAYERS, feature_map_size
 from nst_graph.weights import Weights
 
 
@@ -25,14 +25,19 @@ class Objective:
     size : tuple of int
         Width and height of the image in pixels.
     settings : Settings
-        Its layers, coefficients, alpha and beta.
+        Its layers, coefficients, pooling and weights of the costs. Where pictures keep their proportions, the graph has
+        the network once more, for style images of any size.
     weights : Weights
         Of VGG-19, from `nst_graph.weights.find_weights`.
+    masked_styles : int
+        Number of styles that have masks; 0 is one target for the whole image.
 
     Raises
     ------
     RuntimeMissingError
         If TensorFlow is not available.
+    SettingError
+        If the size is too small for a layer of the settings.
 
     Attributes
     ----------
@@ -55,13 +60,16 @@ class Objective:
     ...     costs, gradient = objective.evaluate_with(objective.gradient)
     """
 
-    def __init__(self, size: Tuple[int, int], settings: Settings, weights: Weights) -> None:
+    def __init__(self, size: Tuple[int, int], settings: Settings, weights: Weights, masked_styles: int = 0) -> None:
         self.size = size
+        self._layers = [index for index, _ in settings.style_layer_weights]
+        self._pooling = settings.pooling
+        settings.check_layers(size)
         runtime = get_runtime()
         with contextlib.ExitStack() as stack:
             self.session = stack.enter_context(contextlib.closing(runtime.new_session()))
             with self.building():
-                self._build(settings, weights)
+                self._build(settings, weights, masked_styles)
             self._resources = stack.pop_all()
 
     def __enter__(self) -> "Objective":
@@ -93,7 +101,7 @@ class Objective:
         """Close the graph: from here on, whatever would add an operation to it raises RuntimeError."""
         self.session.graph.finalize()
 
-    def _build(self, settings: Settings, weights: Weights) -> None:
+    def _build(self, settings: Settings, weights: Weights, masked_styles: int) -> None:
         runtime = get_runtime()
         tf = runtime.tf
         width, height = self.size
@@ -106,31 +114,65 @@ class Objective:
         self._initialize = tf.variables_initializer([self.input_var])
         with tf.name_scope("input_var/"):
             self.assign = self.input_var.assign(self._picture).op
-        self._x_content, self._x_styles = create_output_tensors(
-            self.input_var, settings.content_layer_index, settings.style_layer_indices, weights
-        )
+        vgg_model = load_vgg19(weights)
+        outputs = layer_outputs(self.input_var, vgg_model, settings.pooling)
+        content_layers, content_weights = zip(*settings.content_layer_weights)
+        style_layers, coefficients = zip(*settings.style_layer_weights)
+        self._x_contents, self._x_styles = ([outputs[index] for index in of] for of in (content_layers, style_layers))
+        if settings.keeps_proportions:
+            with tf.name_scope("other_size"):
+                self._other = tf.placeholder(tf.float32, (1, None, None, channels), name="picture")
+            others = layer_outputs(self._other, vgg_model, settings.pooling)
+            self._other_styles = [others[index] for index in style_layers]
         self._inference = {runtime.keras.backend.learning_phase(): 0}
 
-        with tf.name_scope("content_cost/"):
-            content = tf.placeholder(tf.float32, self._x_content.shape, name="target")
-        styles = []
-        for index in settings.style_layer_indices:
-            layer = LAYERS[index]
-            with tf.name_scope(f"style_cost/{layer.name}/"):
-                styles.append(tf.placeholder(tf.float32, (layer.channels, layer.channels), name="target"))
-        self._targets = Targets(content, tuple(styles))
+        self._targets = self._placeholders(content_layers, style_layers, masked_styles)
         self._feed: Dict[Any, np.ndarray] = {}
 
-        j_content = content_cost(content, self._x_content)
-        j_style = style_cost(styles, self._x_styles, settings.style_layer_coefficients)
-        j_total = total_cost(j_content, j_style, settings.alpha, settings.beta)
-        self.costs = Costs.of(j_content, j_style, j_total)
+        j_content = content_layers_cost(self._targets.content, self._x_contents, content_weights)
+        j_style = style_cost(
+            self._targets.style,
+            self._x_styles,
+            coefficients,
+            self._targets.masks or None,
+            self._targets.style_weights,
+        )
+        j_tv = total_variation_cost(self.input_var) if settings.tv_weight else None
+        j_total = total_cost(j_content, j_style, settings.alpha, settings.beta, j_tv, settings.tv_weight)
+        several = len(content_layers) > 1
+        self.costs = Costs.of(j_content, j_style, j_total, j_tv, layer_costs(j_content) if several else ())
         with tf.name_scope("train/"):
             # As the article's optimizer.minimize computes it.
             (self.gradient,) = tf.gradients(j_total, [self.input_var], gate_gradients=True)
 
-    def content_target(self, content_img: np.ndarray) -> np.ndarray:
-        """Return the content layer's activations of an image, which stays in `input_var`.
+    def _placeholders(self, content_layers: Sequence[int], style_layers: Sequence[int], masked_styles: int) -> Targets:
+        """Return placeholders for targets, in the form of targets."""
+        tf = get_runtime().tf
+        contents, styles, masks = [], [], []
+        for index, x_content in zip(content_layers, self._x_contents):
+            scope = f"{LAYERS[index].name}/" if len(content_layers) > 1 else ""
+            with tf.name_scope("content_cost/" + scope):
+                contents.append(tf.placeholder(tf.float32, x_content.shape, name="target"))
+        for index in style_layers:
+            layer = LAYERS[index]
+            each = (masked_styles,) if masked_styles else ()
+            with tf.name_scope(f"style_cost/{layer.name}/"):
+                styles.append(tf.placeholder(tf.float32, (*each, layer.channels, layer.channels), name="target"))
+                if masked_styles:
+                    masks.append(tf.placeholder(tf.float32, (*each, self.positions(index), 1), name="masks"))
+        if not masked_styles:
+            return Targets(tuple(contents), tuple(styles))
+        with tf.name_scope("style_cost/"):
+            weights = tf.placeholder(tf.float32, (masked_styles,), name="style_weights")
+        return Targets(tuple(contents), tuple(styles), tuple(masks), weights)
+
+    def positions(self, index: int) -> int:
+        """Return the number of positions, n_h * n_w, of a layer at this size."""
+        width, height = feature_map_size(self.size, index, self._pooling)
+        return width * height
+
+    def content_target(self, content_img: np.ndarray) -> Tuple[np.ndarray, ...]:
+        """Return the content layers' activations of an image, which stays in `input_var`.
 
         Parameters
         ----------
@@ -139,28 +181,34 @@ class Objective:
 
         Returns
         -------
-        ndarray
-            float32 (1, n_h, n_w, n_c), see `Targets`.
+        tuple of ndarray
+            For each content layer, float32 (1, n_h, n_w, n_c), see `Targets`.
         """
         # As in the article, the variable begins as the content image.
         self.session.run(self._initialize, feed_dict={self._picture: content_img})
-        return np.asarray(self.session.run(self._x_content, feed_dict=self._inference))
+        return tuple(self.session.run(self._x_contents, feed_dict=self._inference))
 
-    def style_target(self, style_img: np.ndarray) -> Tuple[np.ndarray, ...]:
-        """Return the Gram matrices of an image, which stays in `input_var`.
+    def style_target(self, style_img: np.ndarray) -> Grams:
+        """Return the Gram matrices of an image. An image of the objective's size stays in `input_var`.
 
         Parameters
         ----------
         style_img : ndarray
-            float32 (1, h, w, 3), preprocessed, of the objective's size.
+            float32 (1, h, w, 3), preprocessed; of the objective's size, or of any if the settings keep proportions.
 
         Returns
         -------
         tuple of ndarray
-            For each style layer, float32 (n_c, n_c), see `Targets`.
+            For each style layer, float32 (n_c, n_c), see `Targets`. Those of another size ask for the same style, see
+            `nst_graph.targets.for_positions`.
         """
-        self.set_image(style_img)
-        return style_target(self.session.run(self._x_styles, feed_dict=self._inference))
+        _, height, width, _ = style_img.shape
+        if (width, height) == self.size:
+            self.set_image(style_img)
+            return style_target(self.session.run(self._x_styles, feed_dict=self._inference))
+        activations = self.session.run(self._other_styles, feed_dict={self._other: style_img, **self._inference})
+        positions = [a_s.shape[1] * a_s.shape[2] for a_s in activations]
+        return for_positions(style_target(activations), positions, [self.positions(index) for index in self._layers])
 
     def targets(self, content_img: np.ndarray, style_img: np.ndarray) -> Targets:
         """Return the targets of a content and a style image: `content_target`, then `style_target`."""
@@ -172,9 +220,13 @@ class Objective:
         Parameters
         ----------
         targets : Targets
-            Of the objective's size and layers.
+            Of the objective's size, layers and number of masked styles.
         """
-        self._feed = {self._targets.content: targets.content, **dict(zip(self._targets.style, targets.style))}
+        self._feed = {}
+        for placeholders, arrays in zip(self._targets[:3], targets[:3]):
+            self._feed.update(zip(placeholders, arrays))
+        if self._targets.masks:
+            self._feed[self._targets.style_weights] = targets.style_weights
 
     def set_image(self, img: np.ndarray) -> None:
         """Assign an image to `input_var`: float32 (1, h, w, 3), preprocessed, of the objective's size."""

