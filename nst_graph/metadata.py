@@ -20,7 +20,6 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 from nst_graph import console, images
 from nst_graph.errors import OutputError
-from nst_graph.files import replacing
 
 #: Keyword of the text in a PNG. In the other formats the text follows this word and a colon.
 KEYWORD = "nst_graph"
@@ -35,13 +34,11 @@ _READERS: Dict[bytes, Callable[[IO[bytes]], ImageFile]] = {
     b"MM\0*": TiffImageFile,
 }
 
-# Pillow 9 cannot write a JPEG whose EXIF tags and comment together have more than about 60 KB. Half is for the text.
-_LARGEST_EXIF = 1 << 15
+# Pillow 9 may fail on a JPEG with more than 64 KB of EXIF tags, profile and comment. Most of it is for the others.
+_LARGEST_EXIF = 1 << 14
 
 # What was photographed, when and by whom. The other main tags are about the content's file and its pixels.
-_MAIN_TAGS = """
-    ImageDescription Make Model DateTime Artist Copyright XPTitle XPComment XPAuthor XPKeywords XPSubject
-"""
+_MAIN_TAGS = "ImageDescription Make Model DateTime Artist Copyright XPTitle XPComment XPAuthor XPKeywords XPSubject"
 # Tags of the camera that are not true for the result. MakerNote has offsets that hold only in the camera's file, and
 # may have a preview of the old picture. SceneType can only say "directly photographed".
 _LEFT_OUT = """
@@ -97,7 +94,7 @@ def carried_by(data: bytes) -> Carried:
         - a UserComment that is a text of `write`
 
         Fields are empty if the file has no such data, is damaged, or is no JPEG, PNG, WebP or TIFF; the tags also if
-        they have more than 32 KB, the profile also if it is not for RGB or has more than 1 MB.
+        they have more than 16 KB, the profile also if it is not for RGB or has more than 1 MB.
 
     Notes
     -----
@@ -155,7 +152,8 @@ def write(picture: np.ndarray, path: str, text: str, carried: Carried) -> None:
         `holds_text` is false for it, the file has the pixels only.
     text : str
         A JSON text. In a PNG it has the keyword `nst_graph`. It is a JPEG's comment and the EXIF UserComment of a WebP
-        or TIFF, in place of the content's own; there it starts with `nst_graph: `. A JPEG holds at most 64 KB.
+        or TIFF, in place of the content's own; there it starts with `nst_graph: `. A JPEG holds at most 64 KB of it;
+        with Pillow 9, of text, tags and profile together.
     carried : Carried
         From `carried_by`.
 
@@ -188,15 +186,12 @@ def write(picture: np.ndarray, path: str, text: str, carried: Carried) -> None:
         with _quiet():
             Image.fromarray(picture[..., ::-1]).save(data, kind, **options)
     except (OSError, ValueError) as error:
+        height, width = picture.shape[:2]
         raise OutputError(
-            f"Pillow cannot write {path!r} at {picture.shape[1]}x{picture.shape[0]} with a text of {len(text)} "
-            f"characters ({error}); name a file that ends in .png, for example"
+            f"Pillow cannot write {path!r} at {width}x{height} with a text of {len(text)} characters ({error}); "
+            "name a file that ends in .png, for example"
         ) from error
-    try:
-        with replacing(path) as temporary, open(temporary, "wb") as file:
-            file.write(data.getbuffer())
-    except OSError as error:
-        raise OutputError(f"the picture {path!r} cannot be written: {error.strerror}") from error
+    images.write_bytes(data.getvalue(), path)
 
 
 def _format(path: str) -> Optional[str]:
@@ -222,18 +217,19 @@ def _chosen_exif(file: ImageFile) -> bytes:
     if isinstance(file, PngImageFile) and "exif" not in file.info:
         return b""  # `getexif` would decode the pixels, to look for tags behind them
     exif = file.getexif()
-    main = {tag: exif[tag] for tag in (Base[name].value for name in _MAIN_TAGS.split()) if tag in exif}
-    camera = dict(exif.get_ifd(IFD.Exif))
-    for tag in [_SUBJECT_AREA, *(Base[name].value for name in _LEFT_OUT.split())]:
-        camera.pop(tag, None)
-    if _text_of_comment(camera) is not None:  # the content is itself a result
-        del camera[Base.UserComment]
     chosen = Image.Exif()
     chosen.endian = exif.endian  # a UserComment in UTF-16 has the byte order of its file
-    chosen.update(main)
-    for pointer, tags in ((IFD.Exif, camera), (IFD.GPSInfo, exif.get_ifd(IFD.GPSInfo))):
+    for tag in (Base[name] for name in _MAIN_TAGS.split()):
+        if tag in exif:
+            chosen[tag] = exif[tag]
+    camera = dict(exif.get_ifd(IFD.Exif))
+    for number in [_SUBJECT_AREA, *(Base[name] for name in _LEFT_OUT.split())]:
+        camera.pop(number, None)
+    if _text_of_comment(camera) is not None:  # the content is itself a result
+        del camera[Base.UserComment]
+    for pointer, tags in ((IFD.Exif, camera), (IFD.GPSInfo, dict(exif.get_ifd(IFD.GPSInfo)))):
         if tags:
-            chosen[pointer] = dict(tags)
+            chosen[pointer] = tags
     return chosen.tobytes() if len(chosen) else b""
 
 

@@ -11,7 +11,7 @@ import zlib
 import cv2
 import numpy as np
 import pytest
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, ImageFile
 
 from nst_graph import metadata
 from nst_graph.errors import OutputError, PictureError
@@ -70,6 +70,7 @@ def camera_exif(order):
         0x9000: (UNDEFINED, 4, b"0231"),
         0x9003: (ASCII, 20, b"2020:01:02 03:04:05\0"),
         0x9204: numbers(SRATIONAL, "l", -1, 3),  # exposure bias
+        0x9214: (SHORT, 4, struct.pack(order + "4H", 2000, 1500, 200, 100)),  # subject area
         0x927C: (UNDEFINED, 30, b"MakerNote with inner offsets.\0"),
         0x9286: (UNDEFINED, 14, b"UNICODE\0" + "né!".encode("utf-16-be" if order == ">" else "utf-16-le")),
         0xA001: short(1),  # sRGB
@@ -224,7 +225,9 @@ class TestText:
         chunk = b"tEXtComment\0nst_graph: " + other.encode()
         chunk = struct.pack(">L", len(chunk) - 4) + chunk + struct.pack(">L", zlib.crc32(chunk))
         (tmp_path / "a.png").write_bytes(with_text[:33] + chunk + with_text[33:])
-        for name in ("a.jpg", "a.webp", "a.tif", "a.png"):
+        segment = b"\xff\xef\0\x0fnst_graph: {}"  # of a program's own kind, not a comment
+        (tmp_path / "b.jpg").write_bytes(b"\xff\xd8" + segment + (tmp_path / "a.jpg").read_bytes()[2:])
+        for name in ("a.jpg", "b.jpg", "a.webp", "a.tif", "a.png"):
             assert metadata.read_text(str(tmp_path / name)) is None
 
     def test_is_found_beside_another_programs_comment(self, tmp_path):
@@ -401,6 +404,21 @@ class TestExif:
             data = path.read_bytes()
             pixels = data.rfind(b"IDAT") + 4 if extension == ".png" else data.rfind(b"\xff\xda") + 14
             assert metadata.carried_by(data[:pixels]) == carried
+
+    @pytest.mark.parametrize("extension", HOLDING)
+    def test_of_a_file_without_any_decodes_no_pixels(self, tmp_path, monkeypatch, extension):
+        path = save_content(tmp_path / f"content{extension}")
+        decoded = []
+        monkeypatch.setattr(ImageFile.ImageFile, "load", lambda file: decoded.append(file))
+        carried_by(path)
+        assert decoded == []
+
+    def test_with_a_comment_of_the_wrong_type_is_taken(self, tmp_path):
+        exif = Image.Exif()
+        exif[0x0110] = "Model X"
+        exif[0x8769] = {0x9286: "a text", 0x9003: "2020:01:02 03:04:05"}
+        carried = carried_by(save_content(tmp_path / "content.jpg", exif.tobytes()[6:]))
+        assert b"Model X" in carried.exif and b"2020:01:02" in carried.exif
 
 
 class TestProfile:
