@@ -29,6 +29,8 @@ _BASE = 830_000_000 if sys.version_info < (3, 8) else 1_560_000_000
 #: Bytes for each byte of activations, in block 1 and in deeper blocks. Deeper blocks count little: layers up to 17
 #: have 38% more activations than layers up to 7, but the peak is only 0 to 9% higher.
 _BLOCK1, _DEEPER = 5.42, 0.3
+# Bytes for each pixel that styles with masks take more: 0.41 and 0.39 GB were measured for two and three at 800x600.
+_MASKED = 860
 
 
 class _GroupFiles(NamedTuple):
@@ -121,7 +123,7 @@ def _text(path: str) -> str:
         return ""
 
 
-def needed(size: Tuple[int, int], deepest_layer: int, vectors: int = 2) -> int:
+def needed(size: Tuple[int, int], deepest_layer: int, vectors: int = 2, masked_styles: int = 0) -> int:
     """Return the bytes that a run needs at its peak: the whole process, with Python, TensorFlow and the weights.
 
     Parameters
@@ -133,6 +135,8 @@ def needed(size: Tuple[int, int], deepest_layer: int, vectors: int = 2) -> int:
         17.
     vectors : int
         How many arrays of the image's shape, float32, the optimiser keeps: 2 for Adam, two for each pair of L-BFGS.
+    masked_styles : int
+        Number of styles with masks.
 
     Returns
     -------
@@ -143,6 +147,8 @@ def needed(size: Tuple[int, int], deepest_layer: int, vectors: int = 2) -> int:
     """
     width, height = size
     total = _BASE + vectors * 3 * _FLOAT * width * height
+    if masked_styles > 1:
+        total += _MASKED * width * height
     for layer in LAYERS[1 : deepest_layer + 1]:
         if not layer.is_convolution:  # an average pool, 2x2; where a side is odd, it pads
             width, height = (width + 1) // 2, (height + 1) // 2
@@ -152,7 +158,7 @@ def needed(size: Tuple[int, int], deepest_layer: int, vectors: int = 2) -> int:
 
 
 def largest_fitting(
-    size: Tuple[int, int], free_bytes: int, deepest_layer: int, vectors: int = 2
+    size: Tuple[int, int], free_bytes: int, deepest_layer: int, vectors: int = 2, masked_styles: int = 0
 ) -> Optional[Tuple[int, int]]:
     """Return the largest size of the same proportions that fits into the given bytes.
 
@@ -162,7 +168,7 @@ def largest_fitting(
         Width and height in pixels, for their proportions. The result may be larger.
     free_bytes : int
         For example from `free`.
-    deepest_layer, vectors : int
+    deepest_layer, vectors, masked_styles : int
         See `needed`.
 
     Returns
@@ -175,7 +181,7 @@ def largest_fitting(
     fits, too_large = 4, max(free_bytes // (10 * _FLOAT * LAYERS[1].channels), 4) + 1
     while too_large - fits > 1:
         middle = (fits + too_large) // 2
-        if needed(_scaled(size, 10 * middle), deepest_layer, vectors) <= free_bytes:
+        if needed(_scaled(size, 10 * middle), deepest_layer, vectors, masked_styles) <= free_bytes:
             fits = middle
         else:
             too_large = middle

@@ -258,3 +258,9 @@ class TestInWords:
     )
     def test_megabytes_below_a_gigabyte(self, amount, words):
         assert in_words(amount) == words
+
+
+@pytest.mark.parametrize(("masked_styles", "measured"), [(1, 3.076e9), (2, 3.476e9), (3, 3.463e9)])
+def test_masks_take_more(masked_styles, measured):
+    """At 800x600 on TensorFlow 2.21, the article's layers."""
+    assert measured <= needed((800, 600), 17, 2, masked_styles) <= 1.15 * measured
