@@ -56,7 +56,7 @@ class Section(NamedTuple):
 SECTIONS = [
     Section(
         "Style weight",
-        "The style's weight beside the content's (10). Above 40 little changes: the style cost is nearly all of the total.",
+        "The style's weight beside the content's (10). Above 40, little changes: the style cost is nearly all of it.",
         [
             Shown("style_weight_0.1", "0.1", "--style-weight 0.1"),
             Shown("style_weight_1", "1", "--style-weight 1"),
