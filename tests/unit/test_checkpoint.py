@@ -1,5 +1,6 @@
 """Checkpoints, without TensorFlow."""
 
+import contextlib
 import json
 import os
 import pickle
@@ -43,7 +44,10 @@ def path(tmp_path):
 def assert_same(one, two):
     assert one.iteration == two.iteration and type(one.iteration) is int
     assert set(one.optimiser) == set(two.optimiser)
-    for mine, theirs in [(one.image, two.image), *((one.optimiser[name], two.optimiser[name]) for name in two.optimiser)]:
+    for mine, theirs in [
+        (one.image, two.image),
+        *((one.optimiser[name], two.optimiser[name]) for name in two.optimiser),
+    ]:
         assert np.asarray(mine).dtype == np.asarray(theirs).dtype
         np.testing.assert_array_equal(mine, theirs)
 
@@ -122,7 +126,17 @@ def test_one_that_is_missing_or_a_folder(tmp_path, path):
 
 @pytest.mark.parametrize(
     "data",
-    [b"", b"text", b"PK", b"PK\x03\x04", b"{}", b"\x93NUMPY", b"\x93NUMPY\x01\x00\x02\x00{}", pickle.dumps([1]), b"\x89PNG"],
+    [
+        b"",
+        b"text",
+        b"PK",
+        b"PK\x03\x04",
+        b"{}",
+        b"\x93NUMPY",
+        b"\x93NUMPY\x01\x00\x02\x00{}",
+        pickle.dumps([1]),
+        b"\x89PNG",
+    ],
     ids=repr,
 )
 def test_what_is_something_else(path, data):
@@ -181,24 +195,25 @@ def test_one_that_is_cut_short_anywhere(path, state, record):
         assert "is not a checkpoint" in refusal(path), length
 
 
-@pytest.mark.parametrize("change", [0x01, 0x08, 0x80, 0xFF])
-def test_one_with_a_wrong_byte_anywhere(path, state, record, change):
-    """A zip archive has a check sum for the data, and none for its directory."""
+def test_one_with_a_wrong_bit_in_its_directory(path, state, record):
+    """A zip archive has check sums for the data, but none for what stands around them."""
     write_checkpoint(path, state, record)
+    with zipfile.ZipFile(path) as archive:
+        header, entries = archive.getinfo("image.npy").header_offset, archive.start_dir
     with open(path, "rb") as file:
         data = bytearray(file.read())
-    for place in range(len(data)):
-        data[place] ^= change
-        with open(path, "wb") as file:
-            file.write(data)
-        data[place] ^= change
-        try:
-            found, found_record = read_checkpoint(path)
-        except CheckpointError as error:
-            assert "\n" not in str(error)
-        else:  # a date, for example; or a name: then one array is not found, which `Transfer.restore` reports
-            assert found_record == record
-            assert found.image.tobytes() == state.image.tobytes()
+    entry = data.index(b"PK\x01\x02", entries + 1)
+    # A header of each kind (PKWARE's APPNOTE 6.3.10, section 4.3): of a file, of the directory's entry, of its end.
+    for place in (*range(header, header + 39), *range(entry, entry + 55), *range(len(data) - 22, len(data))):
+        for bit in range(8):
+            data[place] ^= 1 << bit
+            with open(path, "wb") as file:
+                file.write(data)
+            data[place] ^= 1 << bit
+            with contextlib.suppress(CheckpointError):  # or it is read right: a date may be wrong, for example
+                found, found_record = read_checkpoint(path)
+                assert_same(found, state)
+                assert found_record == record
 
 
 def test_a_compressed_one_is_read_too(path, state, record):

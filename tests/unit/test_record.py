@@ -88,9 +88,7 @@ def test_any_file_name_comes_back(name):
 
 
 def test_style_arguments_are_the_styles_of_a_run():
-    one = record()._replace(
-        styles=(File("a", "0"), File("b", "1")), weights=(2.0, 1.0), masks=(None, File("m", "2"))
-    )
+    one = record()._replace(styles=(File("a", "0"), File("b", "1")), weights=(2.0, 1.0), masks=(None, File("m", "2")))
     assert one.style_arguments == [Style("a", 2.0, None), Style("b", 1.0, "m")]
 
 
@@ -205,7 +203,8 @@ def test_a_value_of_the_wrong_kind_is_one_line(entries, path, value):
 
 
 def test_values_that_are_nested_deeply_are_one_line(entries):
-    text = json.dumps(entries).replace('"settings": {', '"settings": {"alpha": ' + "[" * 900 + "]" * 900 + ", ")
+    entries["settings"]["alpha"] = "nested"
+    text = json.dumps(entries).replace('"nested"', "[" * 900 + "]" * 900)
     with pytest.raises(SettingError) as caught:
         from_text(text, "x.png")
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 400

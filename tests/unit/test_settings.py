@@ -399,7 +399,11 @@ def test_the_articles_layers_hold_unless_others_are_named():
             "style_layer_indices",
             "style_layers",
         ),
-        ({"style_layers": "1", "style_layer_coefficients": [1, 1, 1, 1, 1]}, "style_layer_coefficients", "style_layers"),
+        (
+            {"style_layers": "1", "style_layer_coefficients": [1, 1, 1, 1, 1]},
+            "style_layer_coefficients",
+            "style_layers",
+        ),
     ],
 )
 def test_what_has_no_effect_is_an_error_that_names_both(constants, name, choice):
