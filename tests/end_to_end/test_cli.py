@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from nst_graph.runtimes import get_runtime, installed
-from nst_graph.settings import CONSTANTS, Settings
+from nst_graph.settings import CONSTANTS, OPTIONS, word_of
 from tests import ROOT
 
 
@@ -128,7 +128,9 @@ def test_a_tensorflow_that_nothing_serves_is_one_line_and_status_2(tmp_path, ten
 
 
 def test_help_version_and_mistakes(tmp_path):
-    assert "runtimes" in command(tmp_path, "--help").stdout
+    shown = command(tmp_path, "--help").stdout
+    for subcommand in ("stylize", "mask", "layers", "show", "figure", "runtimes"):
+        assert f"\n    {subcommand} " in shown
     assert command(tmp_path, "--version").stdout.startswith("nst_graph ")
     for words in ([], ["nothing"], ["runtimes", "more"]):
         done = command(tmp_path, *words)
@@ -137,13 +139,18 @@ def test_help_version_and_mistakes(tmp_path):
         assert "error: " in line and "--help" in line
 
 
-def test_every_constant_with_an_option_has_it_and_its_default_in_the_help(tmp_path):
+def test_every_option_is_in_the_help_with_its_other_name_and_its_default(tmp_path):
     shown = " ".join(command(tmp_path, "stylize", "--help").stdout.split())
-    words = {**Settings().words(), "IMG_SIZE": "400"}
-    options = {name: field.metadata["option"] for name, field in CONSTANTS.items() if field.metadata["option"]}
-    assert len(options) == 12
-    for name, option in options.items():
-        assert f"{option} " in shown and (f"({words[name]})" in shown or words[name] == "None")
+    articles = {field.metadata["option"] for field in CONSTANTS.values()} - {""}
+    assert len(articles) == 12 and articles < set(OPTIONS)
+    for option, field in OPTIONS.items():
+        takes = field.metadata["takes"]
+        assert f"{option} {takes}" in shown if takes else f" {option} " in shown
+        default = {"--size": "400"}.get(option, word_of(field, field.default))
+        assert f"({default})" in shown or default == "None" or not takes
+    assert "--alpha X, --content-weight X" in shown and "--beta X, --style-weight X" in shown
+    for option in ("--style", "--style-mask", "--checkpoint", "--resume", "--settings-from", "--overwrite"):
+        assert f" {option} " in shown
 
 
 def test_the_help_has_a_screen_for_each_group(tmp_path):
@@ -157,9 +164,9 @@ def test_the_help_has_a_screen_for_each_group(tmp_path):
 def test_neither_help_nor_the_list_imports_what_takes_long(tmp_path):
     program = (
         "import sys\nfrom nst_graph.cli import main\n"
-        "for words in (['--help'], ['runtimes']):\n"
+        "for words in (['--help'], ['stylize', '--help'], ['runtimes'], ['layers']):\n"
         "    try:\n        main(words)\n    except SystemExit:\n        pass\n"
-        "assert not {'tensorflow', 'keras', 'tf_keras', 'cv2', 'h5py'} & set(sys.modules)\n"
+        "assert not {'tensorflow', 'keras', 'tf_keras', 'cv2', 'h5py', 'PIL'} & set(sys.modules)\n"
     )
     (tmp_path / "look.py").write_text(program)
     done = command(tmp_path, script="look.py")

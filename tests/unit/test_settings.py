@@ -8,7 +8,16 @@ import numpy as np
 import pytest
 
 from nst_graph.errors import SettingError
-from nst_graph.settings import CONSTANTS, Settings, from_words
+from nst_graph.settings import (
+    CONSTANTS,
+    OPTIONS,
+    Settings,
+    check_effects,
+    from_options,
+    from_words,
+    takes_constants,
+    word_of,
+)
 from tests import ROOT
 
 
@@ -227,3 +236,251 @@ def test_a_number_is_written_as_it_is(value):
 def test_words_are_short():
     words = Settings().words()
     assert (words["IMG_SIZE"], words["ALPHA"], words["NOISE_RATIO"], words["SEED"]) == ("400,300", "10", "0.6", "None")
+
+
+@pytest.mark.parametrize(
+    ("option", "text", "name", "value"),
+    [
+        ("--size", "600", "size", 600),
+        ("--size", "600,450", "size", (600, 450)),
+        ("--enlarge", True, "enlarge", True),
+        ("--style-scale", "0.5", "style_scale", 0.5),
+        ("--alpha", "5", "alpha", 5.0),
+        ("--beta", "1e3", "beta", 1000.0),
+        ("--tv-weight", "0.01", "tv_weight", 0.01),
+        ("--noise-ratio", "1", "noise_ratio", 1.0),
+        ("--content-layer-index", "7", "content_layer_index", 7),
+        ("--style-layer-indices", "2,9", "style_layer_indices", (2, 9)),
+        ("--style-layer-coefficients", "1,0", "style_layer_coefficients", (1.0, 0.0)),
+        ("--content-layers", "conv4_2", "content_layers", ((13, 1.0),)),
+        ("--style-layers", "conv1_1:3,pool2:0", "style_layers", ((1, 3.0), (6, 0.0))),
+        ("--pooling", "max", "pooling", "max"),
+        ("--iterations", "0", "iterations", 0),
+        ("--optimizer", "lbfgs", "optimizer", "lbfgs"),
+        ("--learning-rate", "10", "learning_rate", 10.0),
+        ("--init", "12", "init", "12"),
+        ("--preserve-colors", "luminance", "preserve_colors", "luminance"),
+        ("--log-pictures-every", "0", "log_pictures_every", 0),
+        ("--seed", "3", "seed", 3),
+        ("--seed", "None", "seed", None),
+        ("--weights", "a=b.h5", "weights", "a=b.h5"),
+    ],
+)
+def test_an_option_gives_one_constant(option, text, name, value):
+    assert from_options({option: text}) == {name: value}
+    assert type(from_options({option: text})[name]) is type(value)
+
+
+def test_every_option_is_in_the_test_above():
+    (parametrize,) = test_an_option_gives_one_constant.pytestmark
+    assert {case[0] for case in parametrize.args[1]} == set(OPTIONS)
+
+
+@pytest.mark.parametrize(
+    ("option", "text", "message"),
+    [
+        ("--size", "0", "--size must be a whole number from 1 to 32766, not 0"),
+        ("--size", "-5", "--size must be a whole number from 1 to 32766, not -5"),
+        ("--size", "32767", "--size must be"),
+        ("--size", "400.5", "--size must be width and height in pixels, like 400,300, or the longest side"),
+        ("--size", "400x300", "--size must be width and height in pixels, like 400,300, or the longest side"),
+        ("--size", "400,300,3", "--size must be"),
+        ("--size", "400,0", "entry of --size must be a whole number from 1 to 32766, not 0"),
+        ("--size", "True", "--size must be"),
+        ("--style-scale", "0", "--style-scale must be a number above 0, not 0"),
+        ("--style-scale", "half", "--style-scale must be a number above 0, not 'half'"),
+        ("--tv-weight", "-1", "--tv-weight must be a number of at least 0, not -1"),
+        ("--tv-weight", "nan", "--tv-weight must be"),
+        ("--pooling", "mean", "--pooling must be one of avg, max, not 'mean'"),
+        ("--optimizer", "Adam", "--optimizer must be one of adam, lbfgs, not 'Adam'"),
+        ("--preserve-colors", "yes", "--preserve-colors must be one of none, luminance, statistics, not 'yes'"),
+        ("--init", "", "--init must be noise, content, style or the path of a picture file"),
+        ("--style-layers", "", "--style-layers: there is no layer ''"),
+        ("--style-layers", "conv1_1,", "--style-layers: there is no layer ''"),
+        ("--style-layers", "conv6_1", "--style-layers: there is no layer 'conv6_1'; did you mean "),
+        ("--style-layers", "block4_conv5", "did you mean block4_conv"),
+        ("--style-layers", "xyzzy", "no layer 'xyzzy'; `nst-graph layers` lists them"),
+        ("--style-layers", "0", "there is no layer 0"),
+        ("--style-layers", "22", "there is no layer 22"),
+        ("--style-layers", "-1", "there is no layer '-1'"),
+        ("--style-layers", "\u00b2", "there is no layer '\u00b2'"),
+        ("--style-layers", "1" * 5000, "there is no layer '1111"),
+        ("--style-layers", "input", "there is no layer 'input'"),
+        ("--style-layers", "conv1_1:0.5,conv2_1", "layers that all have a weight, or none"),
+        ("--style-layers", "conv1_1:much", "layers with weights, like conv3_1:0.5,conv4_2:0.5, not 'conv1_1:much'"),
+        ("--style-layers", "conv1_1:", "layers with weights"),
+        ("--style-layers", "conv1_1:-1", "each weight of --style-layers must be a number of at least 0, not -1.0"),
+        ("--style-layers", "conv1_1:nan", "each weight of --style-layers must be"),
+        ("--style-layers", "conv1_1,1", "--style-layers must be layers that differ from each other"),
+        ("--content-layers", "relu4_2,block4_conv2", "--content-layers must be layers that differ from each other"),
+    ],
+)
+def test_an_option_refuses_in_one_line(option, text, message):
+    with pytest.raises(SettingError) as caught:
+        from_options({option: text})
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 300
+
+
+#: Index, Keras's name, the literature's names: the article's table of VGG-19, and Simonyan and Zisserman's names.
+LAYER_NAMES = [
+    (1, "block1_conv1", "conv1_1", "relu1_1"),
+    (2, "block1_conv2", "conv1_2", "relu1_2"),
+    (3, "block1_pool", "pool1"),
+    (4, "block2_conv1", "conv2_1", "relu2_1"),
+    (6, "block2_pool", "pool2"),
+    (7, "block3_conv1", "conv3_1", "relu3_1"),
+    (10, "block3_conv4", "conv3_4", "relu3_4"),
+    (12, "block4_conv1", "conv4_1", "relu4_1"),
+    (13, "block4_conv2", "conv4_2", "relu4_2"),
+    (17, "block5_conv1", "conv5_1", "relu5_1"),
+    (20, "block5_conv4", "conv5_4", "relu5_4"),
+    (21, "block5_pool", "pool5"),
+]
+
+
+@pytest.mark.parametrize("names", LAYER_NAMES, ids=str)
+def test_a_layer_has_several_names(names):
+    for name in (*names, str(names[0])):
+        assert Settings(content_layers=[name]).content_layer_weights == ((names[0], 1.0),)
+
+
+@pytest.mark.parametrize(
+    ("given", "layers"),
+    [
+        ("conv1_1", ((1, 1.0),)),
+        ("conv3_1, 4", ((7, 0.5), (4, 0.5))),
+        ("conv1_1:2,pool1:1e-3", ((1, 2.0), (3, 0.001))),
+        (5, ((5, 1.0),)),
+        ([1, "relu4_2"], ((1, 0.5), (13, 0.5))),
+        ([(1, 2), ("block2_conv1", 0.5)], ((1, 2.0), (4, 0.5))),
+        ((("conv1_1", None), (4, None)), ((1, 0.5), (4, 0.5))),
+    ],
+)
+def test_layers_with_and_without_weights(given, layers):
+    assert Settings(style_layers=given).style_layer_weights == layers
+    assert Settings(content_layers=given).content_layer_weights == layers
+
+
+@pytest.mark.parametrize("layers", [[], (), {}, 1.5, True, [True], [None], [[1, 2, 3]], [(1, "2")], [1, (4, 1)]])
+def test_layers_of_a_wrong_type_are_refused(layers):
+    with pytest.raises(SettingError, match="^STYLE_LAYERS|^each weight of STYLE_LAYERS"):
+        Settings(style_layers=layers)
+
+
+def test_layers_by_name_are_written_as_an_option_takes_them():
+    field = OPTIONS["--style-layers"]
+    value = Settings(style_layers="conv1_1:0.25,7:2").style_layers
+    assert word_of(field, value) == "block1_conv1:0.25,block3_conv1:2"
+    assert from_options({"--style-layers": word_of(field, value)}) == {"style_layers": value}
+
+
+def test_the_articles_layers_hold_unless_others_are_named():
+    assert Settings().content_layer_weights == ((13, 1.0),)
+    assert Settings().style_layer_weights == ((1, 0.2), (4, 0.2), (7, 0.2), (12, 0.2), (17, 0.2))
+    assert Settings().deepest_layer == 17
+    assert Settings(style_layers="conv1_1").deepest_layer == 13
+    assert Settings(content_layers="pool5").deepest_layer == 21
+
+
+@pytest.mark.parametrize(
+    ("constants", "name", "choice"),
+    [
+        ({"optimizer": "lbfgs", "learning_rate": 1}, "learning_rate", "the optimizer lbfgs"),
+        ({"init": "content", "noise_ratio": 0.5}, "noise_ratio", "another init than noise"),
+        ({"init": "a.jpg", "noise_ratio": 0.5}, "noise_ratio", "another init than noise"),
+        ({"init": None, "noise_ratio": 0.5}, "noise_ratio", "another init than noise"),
+        ({"size": (4, 3), "enlarge": True}, "enlarge", "a size W,H"),
+        ({"size": (4, 3), "style_scale": 2}, "style_scale", "a size W,H"),
+        ({"content_layers": "1", "content_layer_index": 4}, "content_layer_index", "content_layers"),
+        (
+            {"style_layers": "1", "style_layer_indices": [2], "style_layer_coefficients": [1]},
+            "style_layer_indices",
+            "style_layers",
+        ),
+        (
+            {"style_layers": "1", "style_layer_coefficients": [1, 1, 1, 1, 1]},
+            "style_layer_coefficients",
+            "style_layers",
+        ),
+    ],
+)
+def test_what_has_no_effect_is_an_error_that_names_both(constants, name, choice):
+    with pytest.raises(SettingError, match=f"^{name} has no effect with {choice}"):
+        Settings(**constants)
+    # A value that is given counts, even where it is the default.
+    rest = {key: value for key, value in constants.items() if key != name and not key.startswith("style_layer_")}
+    with pytest.raises(SettingError, match=f"^{name} has no effect with {choice}"):
+        check_effects(Settings(**rest), [name])
+
+
+def test_what_has_an_effect_is_no_error():
+    check_effects(Settings(size=400), [field.name for field in dataclasses.fields(Settings)])
+    check_effects(Settings(optimizer="lbfgs", init="style"), ["optimizer", "init", "seed", "alpha"])
+
+
+@pytest.mark.parametrize("off", [{"alpha": 0, "beta": 0}, {"alpha": 0, "beta": 0, "tv_weight": 0}])
+def test_a_run_needs_a_cost(off):
+    with pytest.raises(SettingError, match="there would be no cost to train on"):
+        Settings(**off)
+    Settings(**{**off, "tv_weight": 1})
+
+
+@pytest.mark.parametrize(
+    ("size", "constants", "enough"),
+    [
+        # Four max pools before block5 halve 16 pixels to 1, and 15 to 0; average pools never leave nothing.
+        ((16, 40), {"pooling": "max"}, True),
+        ((15, 40), {"pooling": "max"}, False),
+        ((40, 15), {"pooling": "max"}, False),
+        ((1, 1), {"pooling": "avg"}, True),
+        ((2, 2), {"pooling": "max", "content_layers": "pool1", "style_layers": "conv2_1"}, True),
+        ((2, 1), {"pooling": "max", "content_layers": "pool1", "style_layers": "conv1_1"}, False),
+        ((1, 1), {"pooling": "max", "content_layers": "conv1_2", "style_layers": "conv1_1"}, True),
+        ((31, 99), {"pooling": "max", "content_layers": "pool5"}, False),
+    ],
+)
+def test_a_picture_must_have_something_left_at_every_layer(size, constants, enough):
+    settings = Settings(**constants)
+    if enough:
+        settings.check_layers(size)
+    else:
+        with pytest.raises(SettingError, match=f"a picture of {size[0]}x{size[1]} has nothing left at block"):
+            settings.check_layers(size)
+
+
+def test_a_seed_is_kept_or_drawn():
+    assert Settings(seed=0).with_seed() == Settings(seed=0)
+    drawn = {Settings(alpha=2).with_seed().seed for _ in range(4)}
+    assert len(drawn) > 1
+    assert all(isinstance(seed, int) and 0 <= seed < 2**32 for seed in drawn)
+    assert dataclasses.replace(Settings(alpha=2).with_seed(), seed=None) == Settings(alpha=2)
+
+
+def test_aliases_are_other_names_of_a_keyword():
+    @takes_constants
+    def run(**constants):
+        return constants
+
+    assert run(content_weight=1, style_weight=2, seed=3) == {"alpha": 1, "beta": 2, "seed": 3}
+    for keywords in ({"content_weight": 1, "alpha": 1}, {"style_weight": 1, "beta": 2}):
+        with pytest.raises(SettingError, match="is another name of (alpha|beta): give one of the two"):
+            run(**keywords)
+    with pytest.raises(SettingError, match="did you mean content_weight"):
+        run(content_weigth=1)
+
+
+def test_words_have_what_the_article_does_not_have_only_where_it_is_not_the_default():
+    article = set(CONSTANTS)
+    assert set(Settings().words()) == article
+    changed = Settings(size=600, tv_weight=0.5, style_layers="conv1_1", pooling="max", enlarge=True).words()
+    further = {name: word for name, word in changed.items() if name not in article}
+    assert further == {"tv_weight": "0.5", "style_layers": "block1_conv1:1", "pooling": "max", "enlarge": "True"}
+    assert changed["IMG_SIZE"] == "600"
+
+
+@pytest.mark.parametrize("word", ["TV_WEIGHT=1", "tv_weight=1", "INIT=content", "POOLING=max", "ENLARGE=True"])
+def test_the_articles_program_takes_the_articles_constants_alone(word):
+    with pytest.raises(SettingError, match="there is no constant"):
+        from_words([word], {})
