@@ -54,6 +54,8 @@ def read_file(path: str) -> bytes:
         raise PictureError(f"{path!r} is a folder; name a picture file in it") from None
     except OSError as error:
         raise PictureError(f"the picture {path!r} cannot be read: {error.strerror}") from error
+    except ValueError:  # a null character, or one that the file system cannot write
+        raise PictureError(f"the picture {path!r} cannot be read: no file can have this name") from None
     if not data:
         raise PictureError(f"the picture {path!r} is empty (0 bytes); name another file")
     return data

@@ -1,8 +1,10 @@
 """The pictures of a run: content, styles with their weights and masks, the image to start from. No TensorFlow."""
 
 import hashlib
+import math
+import numbers
 import os
-from typing import List, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import Any, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
@@ -81,7 +83,8 @@ class Inputs(NamedTuple):
     @property
     def shares(self) -> Tuple[float, ...]:
         """The styles' weights divided by their sum."""
-        return tuple(weight / sum(self.weights) for weight in self.weights)
+        parts = [weight / max(self.weights) for weight in self.weights]  # the sum of very large ones would be infinite
+        return tuple(part / sum(parts) for part in parts)
 
     @property
     def masked_styles(self) -> int:
@@ -114,9 +117,8 @@ def read_inputs(content: Picture, style: Styles, init: Optional[Picture] = None)
     """
     styles = _styles(style)
     for number, one in enumerate(styles, start=1):
-        # Written so that NaN is refused too.
-        if not (isinstance(one.weight, (int, float)) and 0 < one.weight < float("inf")):
-            raise SettingError(f"the weight of style {number} must be a number above 0, not {one.weight!r}")
+        if not _is_weight(one.weight):
+            raise SettingError(f"the weight of style {number} must be a number above 0, not {one.weight!r:.40}")
     return Inputs(
         content=_read(content),
         styles=tuple(_read(one.picture) for one in styles),
@@ -124,6 +126,13 @@ def read_inputs(content: Picture, style: Styles, init: Optional[Picture] = None)
         masks=tuple(None if one.mask is None else _read_mask(one.mask) for one in styles),
         init=None if init is None else _read(init),
     )
+
+
+def _is_weight(weight: Any) -> bool:
+    try:
+        return isinstance(weight, numbers.Real) and 0 < float(weight) < math.inf
+    except OverflowError:  # a whole number of hundreds of digits
+        return False
 
 
 def _styles(style: Styles) -> List[Style]:
@@ -146,7 +155,7 @@ def _read(picture: Picture) -> Source:
 def _read_mask(mask: Picture) -> Source:
     if isinstance(mask, (str, os.PathLike)):
         source = _read(mask)
-        return source._replace(pixels=read_mask(source.pixels), data=b"")
+        return source._replace(pixels=read_mask(source.pixels, repr(source.path)), data=b"")
     return Source(read_mask(mask), _sha256(mask))
 
 

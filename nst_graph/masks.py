@@ -29,7 +29,7 @@ _WORKING_SIDE = 600
 _SEED = 0
 
 
-def read_mask(mask: Mask) -> np.ndarray:
+def read_mask(mask: Mask, name: str = "") -> np.ndarray:
     """Return a mask as an array.
 
     Parameters
@@ -37,6 +37,8 @@ def read_mask(mask: Mask) -> np.ndarray:
     mask : path or ndarray
         A picture file as for `nst_graph.images.read_picture`: white lets through, and a colour counts by its luminance.
         Or an array: uint8 (h, w) or (h, w, 3) in the order blue, green, red; bool (h, w); floats (h, w) from 0 to 1.
+    name : str
+        What error messages call it; by default the path.
 
     Returns
     -------
@@ -55,7 +57,7 @@ def read_mask(mask: Mask) -> np.ndarray:
     if not (values.min() >= 0 and values.max() <= 1):
         raise PictureError(f"a mask of floats must have values from 0 to 1, not {grey.min():g} to {grey.max():g}")
     if not values.any():
-        name = "given as an array" if isinstance(mask, np.ndarray) else repr(os.fspath(mask))
+        name = name or ("given as an array" if isinstance(mask, np.ndarray) else repr(os.fspath(mask)))
         raise PictureError(f"the mask {name} is black everywhere, so it lets nothing through; make a part of it white")
     return values
 

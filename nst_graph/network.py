@@ -94,7 +94,7 @@ def layer_outputs(picture: Any, vgg_model: Any, pooling: str = "avg") -> Dict[in
         From `load_vgg19`.
     pooling : str
         `avg`: average pools in place of the max pools, as in the article; a last odd row or column has pools of its
-        own. `max`: Keras's own max pools, which leave it out.
+        own. `max`: Keras's own max pools, which leave it out; layers that nothing is left for are missing.
 
     Returns
     -------
@@ -109,7 +109,10 @@ def layer_outputs(picture: Any, vgg_model: Any, pooling: str = "avg") -> Dict[in
     for index in range(1, len(layers)):
         layer = layers[index]
         with tf.name_scope(_BLOCKS[layer.name] + "/"):
-            if pooling == "avg" and isinstance(layer, runtime.keras.layers.MaxPooling2D):
+            is_pool = isinstance(layer, runtime.keras.layers.MaxPooling2D)
+            if is_pool and pooling == "max" and 1 in [int(side or 2) for side in x.shape[1:3]]:
+                break
+            if is_pool and pooling == "avg":
                 with tf.name_scope(layer.name):
                     # By position: TensorFlow 1 calls the first argument `value` and TensorFlow 2 `input`.
                     x = tf.nn.avg_pool(x, ksize=[1, 2, 2, 1], strides=[1, 2, 2, 1], padding="SAME")

@@ -67,11 +67,14 @@ class Progress(NamedTuple):
         The costs after it.
     image : ndarray or None
         uint8 (h, w, 3), blue, green and red: the picture after it. None where no picture was asked for.
+    is_last : bool
+        Whether the run ends with it. That may be earlier than planned, where an optimiser gives up.
     """
 
     iteration: int
     costs: Costs
     image: Optional[np.ndarray]
+    is_last: bool = False
 
 
 class Observer:
@@ -266,7 +269,7 @@ class Checkpoints(Observer):
 
     def step(self, progress: Progress) -> None:
         """Write the state if it is time to."""
-        if is_due(progress.iteration, self._checkpoint_every, self._run.iterations - 1):
+        if progress.is_last or is_due(progress.iteration, self._checkpoint_every):
             self._dispensable.attempt(self.write)
 
     def write(self) -> None:

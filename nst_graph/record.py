@@ -66,13 +66,22 @@ class Record(NamedTuple):
     output: Optional[str]
     versions: Dict[str, str]
 
-    @property
-    def style_arguments(self) -> List[Style]:
-        """The styles as a run takes them, by their paths."""
-        return [
-            Style(_path(style), weight, None if mask is None else _path(mask))
-            for style, weight, mask in zip(self.styles, self.weights, self.masks)
-        ]
+    def style_arguments(self, first: Optional[str] = None) -> List[Style]:
+        """Return the styles as a run takes them, by their paths.
+
+        Parameters
+        ----------
+        first : str, optional
+            A picture in the place of the first style's.
+
+        Raises
+        ------
+        SettingError
+            If a picture was no file.
+        """
+        paths = [_path(style) if first is None or number else first for number, style in enumerate(self.styles)]
+        masks = [None if mask is None else _path(mask) for mask in self.masks]
+        return [Style(*style) for style in zip(paths, self.weights, masks)]
 
     def difference_from(self, other: "Record") -> str:
         """Return in what this run differs from another, in words; "" if both make the same picture.
@@ -160,7 +169,9 @@ def to_text(record: Record) -> str:
         "output": {"file": record.output},
         "settings": record.settings,
     }
-    return json.dumps(entries, indent=1, ensure_ascii=False)
+    text = json.dumps(entries, indent=1, ensure_ascii=False)
+    # No encoding has the lone surrogates of a file name that is not UTF-8. \\udcXX is the same string in JSON.
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def from_text(text: str, name: str) -> Record:
@@ -194,7 +205,7 @@ def from_text(text: str, name: str) -> Record:
         check_names(record.settings, _NAMES)
     except SettingError:
         raise
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
         problem = reprlib.repr(str(error)) if not isinstance(error, KeyError) else f"no {error}"
         raise SettingError(f"{name!r} does not hold the settings of a run ({problem})") from None
     standard = Settings(**record.settings)

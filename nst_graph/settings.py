@@ -158,7 +158,7 @@ def _layer_and_weight(name: str, text: str) -> Tuple[str, Optional[float]]:
 def _layer(name: str, layer: Any) -> int:
     if isinstance(layer, str) and layer in INDICES:
         return INDICES[layer]
-    if isinstance(layer, str) and layer.isdigit() and len(layer) < 3:
+    if isinstance(layer, str) and layer.isascii() and layer.isdigit() and len(layer) < 3:
         layer = int(layer)
     if isinstance(layer, numbers.Integral) and not isinstance(layer, bool) and layer in LAYER_INDICES:
         return int(layer)

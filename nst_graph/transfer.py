@@ -80,6 +80,39 @@ def stages_of(settings: Settings, size: Optional[Tuple[int, int]] = None) -> Lis
     return [Stage(size, settings.iterations, LBFGS if settings.optimizer == "lbfgs" else adam)]
 
 
+def style_size(settings: Settings, style: np.ndarray, size: Tuple[int, int]) -> Tuple[int, int]:
+    """Return width and height of a style picture as the network sees it.
+
+    Parameters
+    ----------
+    settings : Settings
+        Its `size`, `style_scale` and `enlarge`.
+    style : ndarray
+        The style picture, (h, w, 3).
+    size : tuple of int
+        Width and height of the generated picture.
+    """
+    if not settings.keeps_proportions:
+        return size
+    longest = max(round(max(size) * settings.style_scale), 1)
+    return fitted_size((style.shape[1], style.shape[0]), longest, settings.enlarge)
+
+
+def check_sizes(settings: Settings, inputs: Inputs, size: Tuple[int, int]) -> None:
+    """Raise SettingError if a picture is too small for a layer that a cost uses.
+
+    Parameters
+    ----------
+    settings, inputs : Settings, Inputs
+        Of the run.
+    size : tuple of int
+        Width and height of the generated picture.
+    """
+    settings.check_layers(size)
+    for style in inputs.styles:
+        settings.check_layers(style_size(settings, style.pixels, size))
+
+
 class Transfer:
     """A run of style transfer, ready to train: a context manager.
 
@@ -200,6 +233,7 @@ class Transfer:
         """Compute the targets of a stage and make its optimiser forget; the caller sets the image."""
         self._stage = number
         size = self.stages[number].size
+        check_sizes(self.settings, self.inputs, size)
         self._content = self._resized(self.inputs.content.pixels, size)
         self._style_imgs = [self._style_img(source.pixels, size) for source in self.inputs.styles]
         self.objective.take(self._targets())
@@ -211,14 +245,10 @@ class Transfer:
 
     def _style_img(self, picture: np.ndarray, size: Tuple[int, int]) -> np.ndarray:
         """Return a style picture as the network sees it beside a content of this size: float32 (1, h, w, 3)."""
-        settings = self.settings
-        if settings.keeps_proportions:
-            longest = max(round(max(size) * settings.style_scale), 1)
-            size = fitted_size((picture.shape[1], picture.shape[0]), longest, settings.enlarge)
-        style = self._resized(picture, size)
-        if settings.preserve_colors == "statistics":
+        style = self._resized(picture, style_size(self.settings, picture, size))
+        if self.settings.preserve_colors == "statistics":
             style = with_statistics_of(style, self._content)
-        return normalized(style, settings.color_means)
+        return normalized(style, self.settings.color_means)
 
     def _targets(self) -> Targets:
         inputs, objective = self.inputs, self.objective
@@ -292,15 +322,7 @@ class Transfer:
         CheckpointError
             If it is of another run: settings (but for the number of iterations) or pictures differ.
         """
-        settings = {**record.settings, "iterations": self.settings.iterations}
-        difference = self.record().difference_from(record._replace(settings=settings))
-        if difference:
-            raise CheckpointError(f"the checkpoint is of another run: {difference}")
-        if state.iteration > self.iterations:
-            raise CheckpointError(
-                f"the checkpoint is after {state.iteration} iterations, and {self.iterations} are asked for; "
-                "ask for more"
-            )
+        check_resumable(self.record(), state, record)
         self.restore(state)
         # The costs after an iteration come with the next step: a checkpoint is taken before its last ones are told.
         self._reported = state.iteration - 2
@@ -407,7 +429,7 @@ class Transfer:
             picture = picture_after(done)
         if done is not None:
             self._reported = done
-            yield Progress(done, self.costs(), picture)
+            yield Progress(done, self.costs(), picture, is_last=True)
 
     def train(self, observers: Sequence[Observer] = (), stop: Callable[[], Any] = lambda: False) -> None:
         """Train the image to the end of the last stage while others watch.
@@ -543,6 +565,26 @@ def settings_of(weights: Union[str, Weights], constants: Dict[str, Any], init: P
     )
     check_effects(settings, constants)
     return settings
+
+
+def check_resumable(run: Record, state: State, record: Record) -> None:
+    """Raise CheckpointError if a run cannot go on from a checkpoint.
+
+    Parameters
+    ----------
+    run : Record
+        What the run is to be.
+    state, record : State, Record
+        The checkpoint's. Only the number of iterations may differ.
+    """
+    iterations = run.settings["iterations"]
+    difference = run.difference_from(record._replace(settings={**record.settings, "iterations": iterations}))
+    if difference:
+        raise CheckpointError(f"the checkpoint is of another run: {difference}")
+    if state.iteration > iterations:
+        raise CheckpointError(
+            f"the checkpoint is after {state.iteration} iterations, and {iterations} are asked for; ask for more"
+        )
 
 
 def resumed_settings(record: Record, given: Dict[str, Any]) -> Settings:

@@ -69,6 +69,8 @@ def _plan(arguments: argparse.Namespace) -> _Plan:
         content, output = record.content.path, record.output
         if content is None or output is None:
             raise SettingError("the checkpoint's run was not one of files; name CONTENT STYLE OUTPUT")
+    if settings.init is None:
+        raise SettingError("the run started from a picture that was no file; name one with --init")
     settings = dataclasses.replace(settings, content_img_path=content, generated_img_path=output)
     return _Plan(settings, content, _styles(arguments, record), output, saved)
 
@@ -77,16 +79,16 @@ def _styles(arguments: argparse.Namespace, record: "Optional[Record]") -> List[A
     """Return the styles: those of the command line, and what it leaves out from the record."""
     from nst_graph.inputs import Style
 
-    stored = [] if record is None else record.style_arguments
     words = ([] if arguments.style is None else [arguments.style]) + arguments.more_styles
-    if not words:
-        styles = stored
-    else:
+    if record is None or len(words) > 1:
         styles = [Style(*_file_and_weight(word)) for word in words]
-        if len(words) == 1 and stored:
-            # Another picture in the place of the first style; what else was said of the styles holds.
-            path, weight = _file_and_weight(words[0], stored[0].weight)
-            styles = [Style(path, weight, stored[0].mask), *stored[1:]]
+    elif words:
+        # Another picture in the place of the first style; what else was said of the styles holds.
+        path, weight = _file_and_weight(words[0], record.weights[0])
+        first, *others = record.style_arguments(path)
+        styles = [first._replace(weight=weight), *others]
+    else:
+        styles = record.style_arguments()
     if arguments.masks:
         if len(arguments.masks) != len(styles):
             raise SettingError(
@@ -114,17 +116,22 @@ def _check_outputs(arguments: argparse.Namespace, plan: _Plan, record: "Record",
     from nst_graph import figures, images
 
     inputs = [file.path for file in (record.content, *record.styles, *record.masks, record.init) if file is not None]
-    taken = [path for path in (*inputs, _file_of_weights(plan.settings)) if path is not None]
+    resumed = None if arguments.resume == arguments.checkpoint else arguments.resume
+    taken = [path for path in (*inputs, _file_of_weights(plan.settings), resumed) if path is not None]
+    pictures = _numbered(arguments, plan)
     images.check_output(plan.output, size, taken)
+    for path in filter(os.path.exists, pictures):
+        check_file(path, taken)
     taken.append(plan.output)
+    numbered = {os.path.abspath(path) for path in pictures}
     for path in (arguments.history, arguments.plot, arguments.checkpoint):
         if path is not None:
-            check_file(path, taken)
+            # Not all numbered pictures among the others: there may be thousands, and each is compared with each.
+            check_file(path, [path] if os.path.abspath(path) in numbered else taken)
             taken.append(path)
     if arguments.plot is not None:
         figures.check_plot(arguments.plot)
     if not arguments.overwrite:
-        pictures = _numbered(arguments, plan)
         # A run that goes on has written its output itself, in a format that cannot say so perhaps.
         if plan.saved is None or plan.output != plan.saved[1].output:
             pictures.append(plan.output)
@@ -207,7 +214,7 @@ def _stylize(arguments: argparse.Namespace) -> None:
     from nst_graph import figures, metadata, observers
     from nst_graph.inputs import read_inputs
     from nst_graph.record import record_of
-    from nst_graph.transfer import Transfer, full_size
+    from nst_graph.transfer import Transfer, check_resumable, check_sizes, full_size
 
     plan = _plan(arguments)
     if arguments.checkpoint is None:
@@ -215,8 +222,10 @@ def _stylize(arguments: argparse.Namespace) -> None:
     settings = plan.settings.with_seed()
     inputs = read_inputs(plan.content, plan.styles, None if settings.init in INIT_WORDS else settings.init)
     size = full_size(settings, inputs.content.pixels)
-    settings.check_layers(size)
+    check_sizes(settings, inputs, size)
     record = record_of(settings, inputs, installed().tensorflow or "")
+    if plan.saved is not None:
+        check_resumable(record, *plan.saved)
     _check_outputs(arguments, plan, record, size)
     memory = _memory(settings, size, inputs.masked_styles, not arguments.no_memory_check)
     choose_runtime()
