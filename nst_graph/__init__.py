@@ -1,8 +1,8 @@
 """Neural style transfer as a TensorFlow 1 graph that runs on today's TensorFlow.
 
 Importing the package imports neither TensorFlow nor OpenCV: the public names below are resolved when they are first
-used. The data go through the modules in this order: `images`, `weights`, `runtimes`, `network`, `costs`, `targets`,
-`objective`, `optimisers`, `transfer`. `observers` watch a run.
+used. The data go through the modules in this order: `images`, `inputs`, `weights`, `runtimes`, `network`, `costs`,
+`targets`, `objective`, `optimisers`, `transfer`. `observers` watch a run.
 """
 
 import importlib
@@ -12,8 +12,10 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Adam": "optimisers",
+    "CheckpointError": "errors",
     "CostName": "costs",
     "Costs": "costs",
+    "LBFGS": "optimisers",
     "NSTGraphError": "errors",
     "Objective": "objective",
     "Observer": "observers",
@@ -25,7 +27,8 @@ _HOMES = {
     "SettingError": "errors",
     "Settings": "settings",
     "Stage": "transfer",
-    "State": "transfer",
+    "State": "checkpoint",
+    "Style": "inputs",
     "Targets": "targets",
     "Transfer": "transfer",
     "Weights": "weights",

@@ -317,7 +317,11 @@ def write_picture(picture: np.ndarray, path: str) -> None:
     OutputError
         If OpenCV has no encoder for the extension, the format does not allow this size, or the file cannot be written.
     """
-    data = encoded(picture, path)
+    write_bytes(encoded(picture, path), path)
+
+
+def write_bytes(data: bytes, path: str) -> None:
+    """Write a picture file that is encoded already, whole or not at all; raise OutputError if that fails."""
     try:
         with replacing(path) as temporary, open(temporary, "wb") as file:
             file.write(data)

@@ -54,7 +54,7 @@ class Record(NamedTuple):
     output : str or None
         The file that the picture was to be written to, as the user named it.
     versions : dict
-        By name, as text: nst_graph, TensorFlow, the source of VGG-19's weights.
+        By name, as text: nst_graph, TensorFlow.
     """
 
     settings: Dict[str, Any]
@@ -80,7 +80,8 @@ class Record(NamedTuple):
         Where the files lie does not matter, nor do the versions.
         """
         for name, value in self.settings.items():
-            if value != other.settings[name]:
+            # Before they are looked for, nobody knows which weights `auto` is.
+            if value != other.settings[name] and not (name == "weights" and "auto" in (value, other.settings[name])):
                 return f"{name} is {value} here and {other.settings[name]} there"
         if len(self.styles) != len(other.styles) or self.weights != other.weights:
             return f"the weights of the styles are {self.weights} here and {other.weights} there"
@@ -102,7 +103,7 @@ def _path(file: File) -> str:
     return file.path
 
 
-def record_of(settings: Settings, inputs: Inputs, tensorflow: str, weights_source: str) -> Record:
+def record_of(settings: Settings, inputs: Inputs, tensorflow: str, weights: str = "") -> Record:
     """Return the record of a run.
 
     Parameters
@@ -111,8 +112,11 @@ def record_of(settings: Settings, inputs: Inputs, tensorflow: str, weights_sourc
         With the seed that the run used.
     inputs : Inputs
         Its pictures.
-    tensorflow, weights_source : str
-        TensorFlow's version; where VGG-19's weights are from.
+    tensorflow : str
+        Its version.
+    weights : str
+        What names exactly the weights that were found, see `nst_graph.weights.Weights`. Without it the record has the
+        word of the settings.
 
     Returns
     -------
@@ -123,14 +127,14 @@ def record_of(settings: Settings, inputs: Inputs, tensorflow: str, weights_sourc
     )
     assert content is not None
     return Record(
-        settings={name: getattr(settings, name) for name in _NAMES},
+        settings={**{name: getattr(settings, name) for name in _NAMES}, "weights": weights or settings.weights},
         content=content,
         styles=tuple(file for file in others if file is not None),
         weights=inputs.weights,
         masks=tuple(None if mask is None else _file(mask) for mask in inputs.masks),
         init=init,
         output=settings.generated_img_path,
-        versions={"nst_graph": __version__, "TensorFlow": tensorflow, "VGG-19 weights": weights_source},
+        versions={"nst_graph": __version__, "TensorFlow": tensorflow},
     )
 
 

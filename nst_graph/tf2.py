@@ -10,9 +10,10 @@ import numpy as np
 
 from nst_graph import transfer
 from nst_graph.errors import PictureError, RuntimeMissingError
+from nst_graph.inputs import Style
 from nst_graph.observers import Callback, Observer, Progress, Run
 from nst_graph.runtimes import get_runtime, release
-from nst_graph.settings import Settings, check_every, takes_constants
+from nst_graph.settings import INIT_WORDS, Settings, check_every, takes_constants
 from nst_graph.vgg19 import LAYERS
 from nst_graph.weights import Weights, find_weights
 
@@ -45,6 +46,20 @@ def _to_bgr(image: Any) -> np.ndarray:
     return np.ascontiguousarray(tf.image.convert_image_dtype(image, tf.uint8, saturate=True).numpy()[:, :, ::-1])
 
 
+def _styles_to_bgr(style: Any) -> List[Style]:
+    """Return the styles for the graph, of one picture, or one or several `Style`."""
+    several = style if isinstance(style, (list, tuple)) and not isinstance(style, Style) else [style]
+    styles = [one if isinstance(one, Style) else Style(one) for one in several]
+    return [
+        Style(_to_bgr(one.picture), one.weight, np.asarray(one.mask) if tf.is_tensor(one.mask) else one.mask)
+        for one in styles
+    ]
+
+
+def _init_to_bgr(init: Any) -> Any:
+    return init if isinstance(init, str) else _to_bgr(init)
+
+
 def _from_bgr(picture: np.ndarray, like: Any) -> Any:
     """Return a picture in the order red, green, blue, as a tensor where the content picture was one."""
     rgb = np.ascontiguousarray(picture[:, :, ::-1])
@@ -72,16 +87,26 @@ class _InRGB(Observer):
 
 @takes_constants
 def steps(
-    content: Any, style: Any, *, every: int = 20, weights: Union[str, Weights] = "auto", **constants: Any
+    content: Any,
+    style: Any,
+    *,
+    every: int = 20,
+    init: Any = "noise",
+    weights: Union[str, Weights] = "auto",
+    **constants: Any,
 ) -> Iterator[Progress]:
     """Paint, and yield the progress every so many steps.
 
     Parameters
     ----------
-    content, style : tf.Tensor or ndarray
+    content : tf.Tensor or ndarray
         (h, w, 3), red, green and blue: uint8, or floats from 0 to 1.
+    style : tf.Tensor or ndarray, or Style, or sequence of Style
+        One picture likewise, or one or several `nst_graph.Style` of such pictures.
     every : int
         Steps from one yield to the next, at least 1.
+    init : str, tf.Tensor or ndarray
+        `noise`, `content`, `style` or a picture: see `nst_graph.stylize`.
     weights : str or Weights
         See `nst_graph.find_weights`.
     **constants
@@ -106,12 +131,14 @@ def steps(
     ...     print(step.iteration, step.costs.total)
     """
     every = check_every(every, low=1)
-    pictures = _to_bgr(content), _to_bgr(style)
-    settings = transfer.settings_of(weights, constants)
+    pictures = _to_bgr(content), _styles_to_bgr(style)
+    start = _init_to_bgr(init)
+    settings = transfer.settings_of(weights, constants, start)
+    named = None if settings.init in INIT_WORDS else start
 
     def run() -> Iterator[Progress]:
         with transfer.Transfer(settings, weights) as prepared:
-            prepared.start(*pictures)
+            prepared.start(*pictures, named)
             for progress in prepared.steps([every]):
                 if progress.image is not None:
                     yield progress._replace(image=_from_bgr(progress.image, content))
@@ -124,19 +151,27 @@ def stylize(
     content: Any,
     style: Any,
     *,
+    init: Any = "noise",
     weights: Union[str, Weights] = "auto",
     callback: Optional[Callable[[Progress], Any]] = None,
     callback_every: int = 20,
     observers: Sequence[Observer] = (),
+    checkpoint: Optional[str] = None,
+    checkpoint_every: int = 20,
+    resume: Optional[str] = None,
     **constants: Any,
 ) -> Any:
     """Paint the content of one picture in the style of another: `nst_graph.stylize` for tensors.
 
     Parameters
     ----------
-    content, style : tf.Tensor or ndarray
+    content : tf.Tensor or ndarray
         (h, w, 3), red, green and blue: uint8, or floats from 0 to 1.
-    weights, callback_every, **constants
+    style : tf.Tensor or ndarray, or Style, or sequence of Style
+        One picture likewise, or one or several `nst_graph.Style` of such pictures.
+    init : str, tf.Tensor or ndarray
+        `noise`, `content`, `style` or a picture likewise.
+    weights, callback_every, checkpoint, checkpoint_every, resume, **constants
         As `nst_graph.stylize` takes them.
     callback : callable, optional
         Called with a `Progress` as `steps` yields it.
@@ -165,9 +200,13 @@ def stylize(
         watching.append(Callback(callback, callback_every))
     picture = transfer.stylize(
         _to_bgr(content),
-        _to_bgr(style),
+        _styles_to_bgr(style),
+        init=_init_to_bgr(init),
         weights=weights,
         observers=[observer if observer.opencv_order else _InRGB(observer, content) for observer in watching],
+        checkpoint=checkpoint,
+        checkpoint_every=checkpoint_every,
+        resume=resume,
         **constants,
     )
     return _from_bgr(picture, content)

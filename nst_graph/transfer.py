@@ -128,7 +128,9 @@ class Transfer:
     ) -> None:
         self.settings = self._given = settings
         self._given_stages = stages
-        self.stages: Sequence[Stage] = stages or ()  # those of the settings depend on the content picture
+        # Where pictures keep their proportions, the size is known when there is a content picture.
+        self.stages = stages if stages is not None else () if settings.keeps_proportions else stages_of(settings)
+        self._masked_styles = 0
         self.iteration = 0
         self._weights = weights
         self._optimisers: Dict[Any, Optimiser] = {}
@@ -148,10 +150,10 @@ class Transfer:
     @property
     def optimiser(self) -> Optimiser:
         """The optimiser of the stage that the run is in, with its objective. Both are built once and kept."""
-        stage, masked = self.stages[self._stage], self.inputs.masked_styles
-        key = (self._stage, stage.size, masked)
+        stage = self.stages[self._stage]
+        key = (self._stage, stage.size, self._masked_styles)
         if key not in self._optimisers:
-            objective = Objective(stage.size, self.settings, find_weights(self._weights), masked)
+            objective = Objective(stage.size, self.settings, find_weights(self._weights), self._masked_styles)
             self._resources.enter_context(objective)
             self._optimisers[key] = stage.optimiser(objective)
         return self._optimisers[key]
@@ -182,7 +184,7 @@ class Transfer:
 
     def begin(self, inputs: Inputs) -> None:
         """Begin a run on pictures that were read already, see `start`."""
-        self.inputs = inputs
+        self.inputs, self._masked_styles = inputs, inputs.masked_styles
         self.settings = dataclasses.replace(
             self._given, content_img_path=inputs.content.path, style_img_path=inputs.styles[0].path
         ).with_seed()
@@ -252,7 +254,7 @@ class Transfer:
 
     def record(self) -> Record:
         """Return what makes this run's picture: settings, pictures, versions."""
-        return record_of(self.settings, self.inputs, installed().tensorflow or "", self.weights_source)
+        return record_of(self.settings, self.inputs, installed().tensorflow or "", find_weights(self._weights).word)
 
     def state(self) -> State:
         """Return the state of the run."""
@@ -506,7 +508,9 @@ def stylize(
         watching.append(Callback(callback, callback_every))
     if checkpoint is not None:
         watching.append(Checkpoints(checkpoint, checkpoint_every))
-    with Transfer(settings, weights) as transfer:
+    # A run that goes on takes the weights that it had.
+    given = isinstance(weights, Weights) or weights != "auto"
+    with Transfer(settings, weights if given else settings.weights or "auto") as transfer:
         transfer.begin(inputs)
         if saved is not None:
             transfer.resume(*saved)

@@ -124,7 +124,11 @@ def _check_outputs(arguments: argparse.Namespace, plan: _Plan, record: "Record",
     if arguments.plot is not None:
         figures.check_plot(arguments.plot)
     if not arguments.overwrite:
-        for path in (plan.output, *_numbered(arguments, plan)):
+        pictures = _numbered(arguments, plan)
+        # A run that goes on has written its output itself, in a format that cannot say so perhaps.
+        if plan.saved is None or plan.output != plan.saved[1].output:
+            pictures.append(plan.output)
+        for path in pictures:
             _check_replaceable(path, record, plan.saved is not None)
         if arguments.checkpoint != arguments.resume:
             _check_replaceable(arguments.checkpoint, record, plan.saved is not None)
@@ -164,16 +168,20 @@ def _exists(path: str) -> OutputError:
     return OutputError(f"the file {path!r} exists; name another, or replace it with --overwrite")
 
 
-def _check_memory(settings: Settings, size: Tuple[int, int]) -> str:
-    """Return how much memory a run needs, in words; raise SettingError if there is less."""
+def _memory(settings: Settings, size: Tuple[int, int], masked_styles: int, check: bool) -> str:
+    """Return how much memory a run needs, in words; if asked to check, raise SettingError if there is less."""
     from nst_graph import memory
 
     # L-BFGS keeps 20 pairs of arrays, and the image, the gradient and a direction.
     vectors = 43 if settings.optimizer == "lbfgs" else 2
-    needed, free = memory.needed(size, settings.deepest_layer, vectors), memory.free()
-    if needed > free:
-        fitting = memory.largest_fitting(size, free, settings.deepest_layer, vectors)
-        would_fit = "no size would fit" if fitting is None else f"--size {max(fitting)} would fit"
+    kind = settings.deepest_layer, vectors, masked_styles
+    needed, free = memory.needed(size, *kind), memory.free()
+    if check and needed > free:
+        fitting = memory.largest_fitting(size, free, *kind)
+        would_fit = "no size would fit"
+        if fitting is not None:
+            words = str(max(fitting)) if settings.keeps_proportions else "{},{}".format(*fitting)
+            would_fit = f"--size {words} would fit"
         raise SettingError(
             f"a run at {size[0]}x{size[1]} needs about {memory.in_words(needed)} of memory, and "
             f"{memory.in_words(free)} are free: {would_fit}; --no-memory-check runs it all the same"
@@ -208,9 +216,9 @@ def _stylize(arguments: argparse.Namespace) -> None:
     inputs = read_inputs(plan.content, plan.styles, None if settings.init in INIT_WORDS else settings.init)
     size = full_size(settings, inputs.content.pixels)
     settings.check_layers(size)
-    record = record_of(settings, inputs, installed().tensorflow or "", "")
+    record = record_of(settings, inputs, installed().tensorflow or "")
     _check_outputs(arguments, plan, record, size)
-    memory = "" if arguments.no_memory_check else _check_memory(settings, size)
+    memory = _memory(settings, size, inputs.masked_styles, not arguments.no_memory_check)
     choose_runtime()
     if not arguments.no_metadata and not metadata.holds_text(plan.output):
         logger.warning("a file of this format cannot hold the settings; a .png or .jpg can")

