@@ -203,7 +203,7 @@ def test_that_is_found_before_the_network_is_built(folder, vgg_weights, monkeypa
     """As the docstring says: of a large picture it takes long."""
     settings = nst_graph.Settings(iterations=3, **CONSTANTS)
     image = np.zeros((1, 20, 30, 3), np.float32)
-    write_checkpoint("run.npz", State(2, image, {}), record_of(settings, read_inputs("c.png", "s.png"), "", ""))
+    write_checkpoint("run.npz", State(2, image, {}), record_of(settings, read_inputs("c.png", "s.png"), ""))
 
     def build(*arguments):
         raise AssertionError("the network is built")
