@@ -43,21 +43,28 @@ def load_images(size, noise_ratio, seed):
     return content_img, style_img, noise_ratio * noise + (1 - noise_ratio) * content_img
 
 
-def style_cost(a_s_layers, a_g_layers, coefficients):
-    """Return numpy_nst's style cost, whose targets are Gram matrices, of activations."""
-    return numpy_nst.style_cost([numpy_nst.gram(a_s) for a_s in a_s_layers], a_g_layers, coefficients)
+def style_cost(a_s_layers, a_g_layers, coefficients, masks=None, style_weights=None):
+    """Return numpy_nst's style cost, whose targets are Gram matrices, of activations; with masks, of Gram matrices."""
+    grams = [numpy_nst.gram(a_s) for a_s in a_s_layers] if masks is None else a_s_layers
+    return numpy_nst.style_cost(grams, a_g_layers, coefficients, masks, style_weights)
 
 
-def style_layer_costs(*layers):
-    """Return the style cost of each layer by itself."""
-    return [style_cost([a_s], [a_g], [coefficient]) for a_s, a_g, coefficient in zip(*layers)]
+def layer_costs(function, targets, a_g_layers, coefficients, masks=None, style_weights=None):
+    """Return the style cost, or what the function is called, of each layer by itself."""
+    costs = []
+    for layer, arguments in enumerate(zip(targets, a_g_layers, coefficients)):
+        of_masks = [] if masks is None else [[masks[layer]], style_weights]
+        costs.append(FUNCTIONS[function](*([argument] for argument in arguments), *of_masks))
+    return costs
 
 
 FUNCTIONS = {
     "content_cost": numpy_nst.content_cost,
+    "content_layers_cost": numpy_nst.content_layers_cost,
+    "total_variation_cost": numpy_nst.total_variation_cost,
     "gram_matrix": numpy_nst.gram,
     "style_cost": style_cost,
-    "style_layer_costs": style_layer_costs,
+    "layer_costs": layer_costs,
     "total_cost": numpy_nst.total_cost,
 }
 
@@ -147,13 +154,28 @@ def flat(value, place=()):
     return {place: value}
 
 
+def is_same(before, after):
+    """Whether a stored number counts as unchanged."""
+    return before is not None and after is not None and abs(after - before) <= SAME * max(abs(before), abs(after))
+
+
+def kept(stored, new, place=()):
+    """Return the new numbers, but those that count as unchanged as they are stored (`flat`), to the last bit."""
+    if isinstance(new, dict):
+        return {name: kept(stored, entry, (*place, name)) for name, entry in new.items()}
+    if isinstance(new, list):
+        return [kept(stored, entry, (*place, position)) for position, entry in enumerate(new)]
+    before = stored.get(place)
+    return before if is_same(before, new) else new
+
+
 def differences(old, new):
     """Return a line for each number that is new, gone or changed."""
     old, new = flat(old), flat(new)
     lines = []
     for place in sorted(set(old) | set(new), key=str):
         before, after = old.get(place), new.get(place)
-        if before is None or after is None or abs(after - before) > SAME * max(abs(before), abs(after)):
+        if not is_same(before, after):
             lines.append("{}: {} -> {}".format(" / ".join(map(str, place)), before, after))
     return lines
 
@@ -175,7 +197,7 @@ def main(words=None):
     lines = differences(old, new)
     print("\n".join(lines) if lines else f"all {len(flat(new))} numbers are as stored")
     if write:
-        PATH.write_text(as_json({"provenance": provenance(weights), **new}))
+        PATH.write_text(as_json({"provenance": provenance(weights), **kept(flat(old), new)}))
         print(f"written: {PATH.name}")
     elif lines:
         print(f"{len(lines)} numbers differ; nothing is written without --write")

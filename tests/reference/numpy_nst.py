@@ -1,9 +1,9 @@
 """Neural style transfer in NumPy and float64: a yardstick for the TensorFlow program.
 
 The whole method is here a second time, with every derivative worked out by hand: VGG-19 with
-average pooling, the content cost and the style cost, their gradient with respect to the image,
-and Adam. It shares no code with the program that it measures, and it is written to be checked
-against the formulas rather than to be fast.
+average or max pooling, the content cost and the style cost, masks, total variation, their
+gradient with respect to the image, and Adam. It shares no code with the program that it
+measures, and it is written to be checked against the formulas rather than to be fast.
 
 Images and activations are arrays of shape (1, h, w, c), kernels (3, 3, c_in, c_out). Arrays of
 another dtype are converted to float64 on entry, and everything returned is float64.
@@ -15,6 +15,10 @@ References
 - K. Simonyan, A. Zisserman, "Very Deep Convolutional Networks for Large-Scale Image
   Recognition", 2014, arXiv:1409.1556.
 - D. P. Kingma, J. Ba, "Adam: A Method for Stochastic Optimization", 2014, arXiv:1412.6980.
+- A. Mahendran, A. Vedaldi, "Understanding Deep Image Representations by Inverting Them", 2015,
+  arXiv:1412.0035.
+- L. A. Gatys, A. S. Ecker, M. Bethge, A. Hertzmann, E. Shechtman, "Controlling Perceptual
+  Factors in Neural Style Transfer", 2017, arXiv:1611.07865.
 """
 
 import numpy as np
@@ -219,13 +223,72 @@ def avg_pool_2x2_backward(grad, shape):
     return shares.repeat(2, axis=1).repeat(2, axis=2)[:, :h, :w, :]
 
 
+def _windows(x):
+    """Cut (n, h, w, c) into 2x2 windows: (n, h // 2, w // 2, 4, c), pixels row by row."""
+    n, h, w, c = x.shape
+    rows, columns = h // 2, w // 2
+    whole = x[:, : 2 * rows, : 2 * columns, :].reshape(n, rows, 2, columns, 2, c)
+    return whole.transpose(0, 1, 3, 2, 4, 5).reshape(n, rows, columns, 4, c)
+
+
+def max_pool_2x2(x):
+    """Take the largest of each 2x2 window with stride 2, with Keras's default rule, VALID.
+
+    The last row of an odd height and the last column of an odd width are in no window.
+
+    Parameters
+    ----------
+    x : ndarray, shape (n, h, w, c)
+
+    Returns
+    -------
+    ndarray of float64, shape (n, h // 2, w // 2, c)
+
+    Notes
+    -----
+    Source: the max-pooling layers of Simonyan & Zisserman 2014, section 2.1.
+    """
+    return _windows(_float64(x)).max(axis=3)
+
+
+def max_pool_2x2_backward(grad, x):
+    """Carry a gradient back through `max_pool_2x2`.
+
+    A window's gradient goes to its largest pixel. Of several equally large ones it goes to the
+    first, row by row, which is TensorFlow's choice.
+
+    Parameters
+    ----------
+    grad : ndarray, shape (n, h // 2, w // 2, c)
+        Gradient of a scalar with respect to the pooled output.
+    x : ndarray, shape (n, h, w, c)
+        The pooling's input.
+
+    Returns
+    -------
+    ndarray of float64, shape (n, h, w, c)
+    """
+    grad, x = _float64(grad), _float64(x)
+    first = _windows(x).argmax(axis=3)  # argmax returns the first one
+    back = np.zeros_like(x)
+    h, w = 2 * grad.shape[1], 2 * grad.shape[2]
+    for pixel in range(4):
+        back[:, pixel // 2 : h : 2, pixel % 2 : w : 2, :] = np.where(first == pixel, grad, 0)
+    return back
+
+
+def _check_pooling(pooling):
+    if pooling not in ("avg", "max"):
+        raise ValueError(f"pooling is avg or max, not {pooling!r}")
+
+
 def _kernel_and_bias(weights, index):
     position = _CONV_INDICES.index(index)
     return weights[2 * position], weights[2 * position + 1]
 
 
-def forward(img, weights, upto):
-    """Send an image through VGG-19 with average pooling.
+def forward(img, weights, upto, pooling="avg"):
+    """Send an image through VGG-19.
 
     Parameters
     ----------
@@ -236,6 +299,8 @@ def forward(img, weights, upto):
         The widths are read from the arrays, so a narrower network of the same build will do.
     upto : int
         Index of the last layer wanted, 1 to 21 (see `LAYER_NAMES`).
+    pooling : str
+        ``avg``, the article's, or ``max``, the network's own.
 
     Returns
     -------
@@ -246,7 +311,8 @@ def forward(img, weights, upto):
     Raises
     ------
     ValueError
-        If `weights` is not of length 32, or `upto` is not the index of a layer from 1 on.
+        If `weights` is not of length 32, `upto` is not the index of a layer from 1 on, or
+        `pooling` is another word.
 
     Notes
     -----
@@ -257,17 +323,19 @@ def forward(img, weights, upto):
         raise ValueError(f"want 32 arrays of weights, got {len(weights)}")
     if not 1 <= upto < len(LAYER_NAMES):
         raise ValueError(f"layer index {upto} is not in 1..{len(LAYER_NAMES) - 1}")
+    _check_pooling(pooling)
+    pool = avg_pool_2x2 if pooling == "avg" else max_pool_2x2
     activations = [_float64(img)]
     for index in range(1, upto + 1):
         if index in _CONV_INDICES:
             kernel, bias = _kernel_and_bias(weights, index)
             activations.append(relu(conv3x3(activations[-1], kernel, bias)))
         else:
-            activations.append(avg_pool_2x2(activations[-1]))
+            activations.append(pool(activations[-1]))
     return activations
 
 
-def backward(activations, weights, gradients):
+def backward(activations, weights, gradients, pooling="avg"):
     """Carry gradients given at several layers back to the image.
 
     Parameters
@@ -279,12 +347,15 @@ def backward(activations, weights, gradients):
     gradients : dict of int to ndarray
         For each layer index (1 or more) on which a scalar depends directly, the scalar's
         gradient with respect to that layer's activation, of the activation's shape.
+    pooling : str
+        That of `forward`.
 
     Returns
     -------
     ndarray of float64, shape (1, h, w, 3)
         Gradient of the scalar with respect to the image, through all those layers together.
     """
+    _check_pooling(pooling)
     last = max(gradients)
     grad = np.zeros_like(activations[last])
     for index in range(last, 0, -1):
@@ -294,8 +365,10 @@ def backward(activations, weights, gradients):
         if index in _CONV_INDICES:
             kernel, _ = _kernel_and_bias(weights, index)
             grad = conv3x3_backward(relu_backward(grad, activations[index]), kernel)
-        else:
+        elif pooling == "avg":
             grad = avg_pool_2x2_backward(grad, activations[index - 1].shape)
+        else:
+            grad = max_pool_2x2_backward(grad, activations[index - 1])
     return grad
 
 
@@ -307,12 +380,22 @@ def _unroll(a):
     return a.reshape(-1, a.shape[3])
 
 
-def gram(a):
+def _counts(mask, rows):
+    """Return how much each pixel counts as a column (n_h n_w, 1)."""
+    counts = _float64(mask).reshape(-1, 1)
+    if len(counts) != len(rows):
+        raise ValueError(f"a mask of {len(counts)} entries for {len(rows)} pixels")
+    return counts
+
+
+def gram(a, mask=None):
     """Return the Gram matrix of a layer: inner products of its channels over all pixels.
 
     Parameters
     ----------
     a : ndarray, shape (1, n_h, n_w, n_c)
+    mask : ndarray, n_h n_w entries, optional
+        How much each pixel counts, row by row; all count 1 without it.
 
     Returns
     -------
@@ -322,34 +405,41 @@ def gram(a):
     Raises
     ------
     ValueError
-        If `a` is not four-dimensional with a batch of one.
+        If `a` is not four-dimensional with a batch of one, or the mask has another size.
 
     Notes
     -----
-    Source: Gatys et al. 2015, equation 3.
+    Source: Gatys et al. 2015, equation 3. With a mask: Gatys et al. 2017, section 4, where each
+    activation is multiplied by the root of what counts here.
     """
     rows = _unroll(a)
-    return rows.T @ rows
+    if mask is None:
+        return rows.T @ rows
+    return rows.T @ (_counts(mask, rows) * rows)
 
 
-def gram_backward(grad, a):
+def gram_backward(grad, a, mask=None):
     """Carry a gradient back through `gram`.
 
     With F the unrolled activations, G = F^T F has dG = dF^T F + F^T dF, and so a scalar with
-    gradient D with respect to G has gradient F (D + D^T) with respect to F.
+    gradient D with respect to G has gradient F (D + D^T) with respect to F. With a mask
+    G = F^T M F, M diagonal, and the gradient is M F (D + D^T).
 
     Parameters
     ----------
     grad : ndarray, shape (n_c, n_c)
         Gradient of a scalar with respect to the Gram matrix; it need not be symmetric.
     a : ndarray, shape (1, n_h, n_w, n_c)
+    mask : ndarray, n_h n_w entries, optional
+        That of `gram`.
 
     Returns
     -------
     ndarray of float64, shape of `a`
     """
-    grad = _float64(grad)
-    return (_unroll(a) @ (grad + grad.T)).reshape(np.shape(a))
+    grad, rows = _float64(grad), _unroll(a)
+    back = rows @ (grad + grad.T)
+    return (back if mask is None else _counts(mask, rows) * back).reshape(np.shape(a))
 
 
 def _content_difference(a_c, a_g):
@@ -401,23 +491,129 @@ def content_cost_gradient(a_c, a_g):
     return difference / (2 * difference.size)
 
 
-def _check_style_layers(gram_targets, a_g_layers, style_layer_coefficients):
+def content_layers_cost(a_c_layers, a_g_layers, weights):
+    """Return the content cost of several layers, the weighted sum of their content costs.
+
+    Parameters
+    ----------
+    a_c_layers, a_g_layers : sequence of ndarrays, shape (1, n_h, n_w, n_c) each
+        Activations of the content layers for the content image and for the generated image.
+    weights : sequence of float
+        Weight of each layer.
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    ValueError
+        If the three sequences differ in length, or two shapes differ.
+    """
+    _check_content_layers(a_c_layers, a_g_layers, weights)
+    return float(sum(weight * content_cost(*layer) for *layer, weight in zip(a_c_layers, a_g_layers, weights)))
+
+
+def content_layers_cost_gradient(a_c_layers, a_g_layers, weights):
+    """Return the gradient of `content_layers_cost` with respect to each layer's activations.
+
+    Parameters
+    ----------
+    a_c_layers, a_g_layers, weights
+        As in `content_layers_cost`.
+
+    Returns
+    -------
+    list of ndarrays of float64, shapes of `a_g_layers`
+    """
+    _check_content_layers(a_c_layers, a_g_layers, weights)
+    return [weight * content_cost_gradient(*layer) for *layer, weight in zip(a_c_layers, a_g_layers, weights)]
+
+
+def _check_content_layers(a_c_layers, a_g_layers, weights):
+    if not len(a_c_layers) == len(a_g_layers) == len(weights):
+        raise ValueError(
+            "want two activations and one weight per content layer, "
+            f"got {len(a_c_layers)}, {len(a_g_layers)} and {len(weights)}"
+        )
+
+
+def total_variation_cost(img):
+    """Return the total variation of an image: sum of squared differences / (4 n_h n_w n_c).
+
+    The differences are those of every pixel to the one below and to the one on its right.
+
+    Parameters
+    ----------
+    img : ndarray, shape (1, n_h, n_w, n_c)
+
+    Returns
+    -------
+    float
+
+    Notes
+    -----
+    Source: Mahendran & Vedaldi 2015, section 3, with beta = 2, whose finite differences are
+    these. The divisor is that of `content_cost`.
+    """
+    img = _float64(img)
+    squares = sum(np.sum(np.diff(img, axis=axis) ** 2) for axis in (1, 2))
+    return float(squares / (4 * img.size))
+
+
+def total_variation_cost_gradient(img):
+    """Return the gradient of `total_variation_cost`.
+
+    Every difference d = x[i + 1] - x[i] adds 2 d to the gradient at i + 1 and takes 2 d off at i.
+
+    Parameters
+    ----------
+    img : ndarray, shape (1, n_h, n_w, n_c)
+
+    Returns
+    -------
+    ndarray of float64, shape of `img`
+    """
+    img = _float64(img)
+    gradient = np.zeros_like(img)
+    down, right = np.diff(img, axis=1), np.diff(img, axis=2)
+    gradient[:, 1:] += down
+    gradient[:, :-1] -= down
+    gradient[:, :, 1:] += right
+    gradient[:, :, :-1] -= right
+    return gradient / (2 * img.size)
+
+
+def _check_style_layers(gram_targets, a_g_layers, style_layer_coefficients, masks, style_weights):
     if not len(gram_targets) == len(a_g_layers) == len(style_layer_coefficients):
         raise ValueError(
             "want one Gram target and one coefficient per style layer, "
             f"got {len(gram_targets)} and {len(style_layer_coefficients)} for {len(a_g_layers)} layers"
         )
+    styles = ()
+    if masks is not None:
+        styles = (len(style_weights),)
+        if len(masks) != len(a_g_layers) or any(len(mask) != len(style_weights) for mask in masks):
+            raise ValueError("want one mask per style for each style layer")
     for layer, a_g in enumerate(a_g_layers):
         n_c = np.shape(a_g)[3]
-        if np.shape(gram_targets[layer]) != (n_c, n_c):
+        if np.shape(gram_targets[layer]) != (*styles, n_c, n_c):
             raise ValueError(f"Gram target {np.shape(gram_targets[layer])} for a layer of {n_c} channels")
 
 
-def style_cost(gram_targets, a_g_layers, style_layer_coefficients):
+def _styles_of_layer(layer, gram_targets, masks, style_weights):
+    """Return weight, Gram target and mask of each style that a layer is compared with."""
+    if masks is None:
+        return [(1.0, _float64(gram_targets[layer]), None)]
+    return list(zip(style_weights, _float64(gram_targets[layer]), masks[layer]))
+
+
+def style_cost(gram_targets, a_g_layers, style_layer_coefficients, masks=None, style_weights=None):
     """Return the style cost, a weighted sum over the style layers.
 
     Layer l adds lambda_l sum_ij (G_s - G_g)^2 / (4 n_c^2 (n_h n_w)^2), with the sizes of the
-    generated image's activations.
+    generated image's activations. With masks it adds the weighted sum of that over the styles,
+    where G_g is the masked Gram matrix.
 
     Parameters
     ----------
@@ -427,6 +623,11 @@ def style_cost(gram_targets, a_g_layers, style_layer_coefficients):
         Activations of the generated image at the same layers.
     style_layer_coefficients : sequence of float
         lambda_l of each layer.
+    masks : sequence of ndarrays, k times n_h n_w entries each, optional
+        With k styles, for each layer how much each pixel counts for each style; the Gram targets
+        are of shape (k, n_c, n_c) then.
+    style_weights : sequence of float, optional
+        With masks, the weight of each of the k styles.
 
     Returns
     -------
@@ -435,27 +636,30 @@ def style_cost(gram_targets, a_g_layers, style_layer_coefficients):
     Raises
     ------
     ValueError
-        If the three sequences differ in length, or a Gram target does not fit its layer.
+        If the sequences differ in length, or a Gram target or a mask does not fit its layer.
 
     Notes
     -----
-    Source: Gatys et al. 2015, equations 4 and 5.
+    Source: Gatys et al. 2015, equations 4 and 5; masks: Gatys et al. 2017, section 4.
     """
-    _check_style_layers(gram_targets, a_g_layers, style_layer_coefficients)
+    _check_style_layers(gram_targets, a_g_layers, style_layer_coefficients, masks, style_weights)
     cost = 0.0
     for layer, a_g in enumerate(a_g_layers):
         _, n_h, n_w, n_c = np.shape(a_g)
-        squares = np.sum((_float64(gram_targets[layer]) - gram(a_g)) ** 2)
+        squares = sum(
+            weight * np.sum((target - gram(a_g, mask)) ** 2)
+            for weight, target, mask in _styles_of_layer(layer, gram_targets, masks, style_weights)
+        )
         cost += style_layer_coefficients[layer] * squares / (4 * n_c**2 * (n_h * n_w) ** 2)
     return float(cost)
 
 
-def style_cost_gradient(gram_targets, a_g_layers, style_layer_coefficients):
+def style_cost_gradient(gram_targets, a_g_layers, style_layer_coefficients, masks=None, style_weights=None):
     """Return the gradient of `style_cost` with respect to each layer's activations.
 
     Parameters
     ----------
-    gram_targets, a_g_layers, style_layer_coefficients
+    gram_targets, a_g_layers, style_layer_coefficients, masks, style_weights
         As in `style_cost`.
 
     Returns
@@ -467,24 +671,30 @@ def style_cost_gradient(gram_targets, a_g_layers, style_layer_coefficients):
     Source: Gatys et al. 2015, equation 6. Where that equation has a case for negative
     activations there is none here: it belongs to the ReLU, and `relu_backward` sees to it.
     """
-    _check_style_layers(gram_targets, a_g_layers, style_layer_coefficients)
+    _check_style_layers(gram_targets, a_g_layers, style_layer_coefficients, masks, style_weights)
     gradients = []
     for layer, a_g in enumerate(a_g_layers):
         _, n_h, n_w, n_c = np.shape(a_g)
-        difference = gram(a_g) - _float64(gram_targets[layer])
         scale = style_layer_coefficients[layer] / (2 * n_c**2 * (n_h * n_w) ** 2)
-        gradients.append(gram_backward(scale * difference, a_g))
+        gradients.append(
+            sum(
+                gram_backward(scale * weight * (gram(a_g, mask) - target), a_g, mask)
+                for weight, target, mask in _styles_of_layer(layer, gram_targets, masks, style_weights)
+            )
+        )
     return gradients
 
 
-def total_cost(j_content, j_style, alpha=ALPHA, beta=BETA):
-    """Return the total cost, alpha J_content + beta J_style.
+def total_cost(j_content, j_style, alpha=ALPHA, beta=BETA, j_tv=0, tv_weight=0):
+    """Return the total cost, alpha J_content + beta J_style + tv_weight J_tv.
 
     Parameters
     ----------
     j_content, j_style : float
     alpha, beta : float
         Weights of the content cost and of the style cost.
+    j_tv, tv_weight : float
+        The total variation cost and its weight.
 
     Returns
     -------
@@ -494,7 +704,7 @@ def total_cost(j_content, j_style, alpha=ALPHA, beta=BETA):
     -----
     Source: Gatys et al. 2015, equation 7.
     """
-    return float(alpha * j_content + beta * j_style)
+    return float(alpha * j_content + beta * j_style + tv_weight * j_tv)
 
 
 def targets(content, style, weights, content_layer_index=CONTENT_LAYER_INDEX, style_layer_indices=STYLE_LAYER_INDICES):
@@ -530,6 +740,11 @@ def costs_and_gradient(
     content_layer_index=CONTENT_LAYER_INDEX,
     style_layer_indices=STYLE_LAYER_INDICES,
     style_layer_coefficients=STYLE_LAYER_COEFFICIENTS,
+    content_layers=None,
+    masks=None,
+    style_weights=None,
+    tv_weight=0,
+    pooling="avg",
 ):
     """Return the three costs of an image and the gradient of the total cost.
 
@@ -549,6 +764,15 @@ def costs_and_gradient(
         In any order. The content layer may be among them, and a layer may be named twice.
     style_layer_coefficients : sequence of float
         One per style layer.
+    content_layers : sequence of (int, float), optional
+        Several content layers in the place of one: index and weight of each. `content_target` is
+        a sequence of their targets then.
+    masks, style_weights : sequence, optional
+        As in `style_cost`.
+    tv_weight : float
+        Weight of the total variation cost.
+    pooling : str
+        As in `forward`.
 
     Returns
     -------
@@ -561,21 +785,27 @@ def costs_and_gradient(
     ValueError
         If targets, layers and coefficients do not fit one another.
     """
-    last = max(content_layer_index, max(style_layer_indices))
-    activations = forward(img, weights, last)
-    a_content = activations[content_layer_index]
-    a_styles = [activations[index] for index in style_layer_indices]
+    if content_layers is None:
+        content_layers, content_target = [(content_layer_index, 1.0)], [content_target]
+    content_indices, content_weights = zip(*content_layers)
+    activations = forward(img, weights, max(*content_indices, *style_layer_indices), pooling)
+    a_contents, a_styles = ([activations[index] for index in of] for of in (content_indices, style_layer_indices))
 
-    j_content = content_cost(content_target, a_content)
-    j_style = style_cost(gram_targets, a_styles, style_layer_coefficients)
-    j_total = total_cost(j_content, j_style, alpha, beta)
+    content = content_target, a_contents, content_weights
+    style = gram_targets, a_styles, style_layer_coefficients, masks, style_weights
+    j_content, j_style = content_layers_cost(*content), style_cost(*style)
+    j_total = total_cost(j_content, j_style, alpha, beta, total_variation_cost(img), tv_weight)
 
-    # The total cost is linear in the other two: alpha and beta scale their gradients.
-    gradients = {content_layer_index: alpha * content_cost_gradient(content_target, a_content)}
-    style_gradients = style_cost_gradient(gram_targets, a_styles, style_layer_coefficients)
-    for layer, index in enumerate(style_layer_indices):
-        gradients[index] = gradients.get(index, 0.0) + beta * style_gradients[layer]
-    return j_content, j_style, j_total, backward(activations, weights, gradients)
+    # The total cost is linear in the others: their weights scale their gradients.
+    gradients = {}
+    for weight, indices, of_layers in (
+        (alpha, content_indices, content_layers_cost_gradient(*content)),
+        (beta, style_layer_indices, style_cost_gradient(*style)),
+    ):
+        for index, gradient in zip(indices, of_layers):
+            gradients[index] = gradients.get(index, 0.0) + weight * gradient
+    through_network = backward(activations, weights, gradients, pooling)
+    return j_content, j_style, j_total, through_network + tv_weight * total_variation_cost_gradient(img)
 
 
 def adam_step(x, g, m, v, t, learning_rate, beta1=0.9, beta2=0.999, epsilon=1e-8):

@@ -170,6 +170,43 @@ def test_pooling_backward(rng, size):
     assert deviation(got, want) < 2e-14  # measured 3.6e-16
 
 
+# --- max pooling ---------------------------------------------------------------------------
+
+
+def test_max_pooling_leaves_the_last_odd_row_and_column_out():
+    x = np.array([[1.0, 2.0, 30.0], [5.0, 4.0, 6.0], [70.0, 8.0, 9.0]])
+    assert numpy_nst.max_pool_2x2(x[None, :, :, None])[0, :, :, 0].tolist() == [[5.0]]
+    back = numpy_nst.max_pool_2x2_backward(np.array([3.0])[None, None, None, :], x[None, :, :, None])
+    assert back[0, :, :, 0].tolist() == [[0, 0, 0], [3, 0, 0], [0, 0, 0]]
+
+
+def test_max_pooling_backward_takes_the_first_of_equal_pixels():
+    x = np.array([[1.0, 7.0, 4.0, 4.0], [7.0, 7.0, 2.0, 4.0]])
+    back = numpy_nst.max_pool_2x2_backward(np.array([[[[5.0], [6.0]]]]), x[None, :, :, None])
+    assert back[0, :, :, 0].tolist() == [[0, 5, 6, 0], [0, 0, 0, 0]]
+
+
+@pytest.mark.parametrize("size", [(4, 6), (5, 6), (4, 7), (5, 7), (1, 2), (1, 1)])
+def test_max_pooling_against_plain_loops(rng, size):
+    h, w = size
+    x = rng.standard_normal((2, h, w, 3))
+    want = np.zeros((2, h // 2, w // 2, 3))
+    for n, i, j, k in np.ndindex(*want.shape):
+        want[n, i, j, k] = max(x[n, 2 * i + di, 2 * j + dj, k] for di in range(2) for dj in range(2))
+    got = numpy_nst.max_pool_2x2(x)
+    assert got.shape == want.shape
+    assert np.array_equal(got, want)
+
+
+@pytest.mark.parametrize("size", [(4, 6), (5, 6), (4, 7), (5, 7)])
+def test_max_pooling_backward(rng, size):
+    # Pixels at least 1 apart, so that a step of 0.25 moves none past another.
+    x = rng.permutation(3 * size[0] * size[1]).reshape((1, *size, 3)).astype(np.float64)
+    grad = rng.standard_normal(numpy_nst.max_pool_2x2(x).shape)
+    want = central_differences(lambda x: np.sum(grad * numpy_nst.max_pool_2x2(x)), x, step=0.25)
+    assert deviation(numpy_nst.max_pool_2x2_backward(grad, x), want) < 5e-13  # measured 1.2e-13
+
+
 # --- the chain of layers -------------------------------------------------------------------
 
 
@@ -202,10 +239,17 @@ def test_the_articles_constants():
     assert numpy_nst.LEARNING_RATE == 2
 
 
-def test_forward_is_the_chain_written_out(rng):
+@pytest.mark.parametrize(
+    ("pooling", "size", "last"),
+    [
+        ("avg", (19, 13), (1, 1)),  # 19 x 13, 10 x 7, 5 x 4, 3 x 2, 2 x 1, 1 x 1
+        ("max", (71, 37), (2, 1)),  # 71 x 37, 35 x 18, 17 x 9, 8 x 4, 4 x 2, 2 x 1
+    ],
+)
+def test_forward_is_the_chain_written_out(rng, pooling, size, last):
     weights = narrow_vgg19(rng)
-    img = rng.standard_normal((1, 19, 13, 3))
-    activations = numpy_nst.forward(img, weights, 21)
+    img = rng.standard_normal((1, *size, 3))
+    activations = numpy_nst.forward(img, weights, 21, pooling)
     assert len(activations) == 22
     assert np.array_equal(activations[0], img)
 
@@ -213,7 +257,7 @@ def test_forward_is_the_chain_written_out(rng):
     conv = 0
     for index, kind in enumerate(CHAIN, start=1):
         if kind == "P":
-            running = numpy_nst.avg_pool_2x2(running)
+            running = numpy_nst.avg_pool_2x2(running) if pooling == "avg" else numpy_nst.max_pool_2x2(running)
         else:
             running = numpy_nst.relu(numpy_nst.conv3x3(running, weights[2 * conv], weights[2 * conv + 1]))
             conv += 1
@@ -221,7 +265,22 @@ def test_forward_is_the_chain_written_out(rng):
         assert activations[index].dtype == np.float64
         assert np.array_equal(activations[index], running)
     assert conv == 16
-    assert activations[21].shape == (1, 1, 1, 19)  # 19 x 13, 10 x 7, 5 x 4, 3 x 2, 2 x 1, 1 x 1
+    assert activations[21].shape == (1, *last, 19)
+
+
+def test_average_pools_are_the_default(rng):
+    weights = narrow_vgg19(rng)
+    img = rng.standard_normal((1, 5, 7, 3))
+    assert np.array_equal(numpy_nst.forward(img, weights, 4)[4], numpy_nst.forward(img, weights, 4, "avg")[4])
+
+
+def test_another_word_for_the_pooling_is_refused(rng):
+    weights = narrow_vgg19(rng)
+    activations = numpy_nst.forward(np.ones((1, 5, 7, 3)), weights, 3)
+    with pytest.raises(ValueError):
+        numpy_nst.forward(activations[0], weights, 3, "maximum")
+    with pytest.raises(ValueError):
+        numpy_nst.backward(activations, weights, {3: activations[3]}, "maximum")
 
 
 def test_forward_stops_where_it_is_told(rng):
@@ -253,17 +312,24 @@ def test_forward_refuses_wrong_weights_and_layers(rng):
             numpy_nst.forward(img, weights, upto)
 
 
-def assert_no_kink_within(step, img, weights):
-    """A difference quotient that crosses a ReLU's kink says nothing about the gradient."""
-    convs = [index for index, kind in enumerate(CHAIN, start=1) if kind == "C"]
-    want = numpy_nst.forward(img, weights, 21)
+def assert_no_kink_within(step, img, weights, last=21, pooling="avg"):
+    """A difference quotient that crosses a kink of a ReLU or of a max pool says nothing about the gradient."""
+    want = numpy_nst.forward(img, weights, last, pooling)
+    ones = [np.ones(numpy_nst.max_pool_2x2(activation).shape) for activation in want]
+
+    def chosen(activations, index):
+        return numpy_nst.max_pool_2x2_backward(ones[index], activations[index])
+
     for position in np.ndindex(*img.shape):
         for signed_step in (step, -step):
             moved = img.copy()
             moved[position] += signed_step
-            got = numpy_nst.forward(moved, weights, 21)
-            for index in convs:
-                assert np.array_equal(got[index] > 0, want[index] > 0)
+            got = numpy_nst.forward(moved, weights, last, pooling)
+            for index, kind in enumerate(CHAIN[:last], start=1):
+                if kind == "C":
+                    assert np.array_equal(got[index] > 0, want[index] > 0)
+                elif pooling == "max":
+                    assert np.array_equal(chosen(got, index - 1), chosen(want, index - 1))
 
 
 def test_backward_with_gradients_at_several_layers(rng):
@@ -313,6 +379,36 @@ def test_gram_matrix_is_of_one_image(shape):
         numpy_nst.gram(np.ones(shape))
 
 
+def test_masked_gram_matrix_against_plain_loops(rng):
+    a, mask = rng.standard_normal((1, 3, 5, 4)), rng.uniform(0, 2, (3, 5))
+    want = np.zeros((4, 4))
+    for i, j, row, column in np.ndindex(3, 5, 4, 4):
+        want[row, column] += mask[i, j] * a[0, i, j, row] * a[0, i, j, column]
+    assert deviation(numpy_nst.gram(a, mask), want) < 1e-14  # measured 7.0e-17
+    # A column, as the program has it, is the same mask.
+    assert np.array_equal(numpy_nst.gram(a, mask.reshape(15, 1)), numpy_nst.gram(a, mask))
+
+
+def test_masked_gram_matrix_of_half_an_image_is_that_of_the_half(rng):
+    a, mask = rng.standard_normal((1, 3, 6, 4)), np.zeros((3, 6))
+    mask[:, :3] = 1
+    assert deviation(numpy_nst.gram(a, mask), numpy_nst.gram(a[:, :, :3])) < 1e-14  # measured 0
+
+
+def test_masked_gram_backward_for_a_gradient_that_is_not_symmetric(rng):
+    a, mask = rng.standard_normal((1, 3, 5, 4)), rng.uniform(0, 2, (3, 5))
+    grad = rng.standard_normal((4, 4))
+    # Quadratic in each entry: central differences are exact for any step.
+    want = central_differences(lambda a: np.sum(grad * numpy_nst.gram(a, mask)), a, step=1.0)
+    assert deviation(numpy_nst.gram_backward(grad, a, mask), want) < 2e-14  # measured 5.6e-16
+
+
+def test_a_mask_has_one_entry_for_each_pixel():
+    for mask in (np.ones((3, 4)), np.ones(1), np.ones((15, 2))):
+        with pytest.raises(ValueError):
+            numpy_nst.gram(np.ones((1, 3, 5, 4)), mask)
+
+
 def test_content_cost_against_plain_loops(rng):
     a_c = rng.standard_normal((1, 3, 5, 4))
     a_g = rng.standard_normal((1, 3, 5, 4))
@@ -334,6 +430,97 @@ def test_content_cost_gradient(rng):
 def test_content_cost_does_not_broadcast():
     with pytest.raises(ValueError):
         numpy_nst.content_cost(np.ones((1, 1, 1, 4)), np.ones((1, 3, 5, 4)))
+
+
+def layers_problem(rng):
+    """Content and generated activations of two layers of different sizes, unequal weights."""
+    shapes = (1, 3, 5, 4), (1, 2, 3, 6)
+    return (
+        [rng.standard_normal(shape) for shape in shapes],
+        [rng.standard_normal(shape) for shape in shapes],
+        [0.3, 2.0],
+    )
+
+
+def test_content_cost_of_several_layers(rng):
+    a_c_layers, a_g_layers, weights = layers_problem(rng)
+    # 4 * 3 * 5 * 4 = 240 and 4 * 2 * 3 * 6 = 144.
+    squares = [np.sum((a_c - a_g) ** 2) for a_c, a_g in zip(a_c_layers, a_g_layers)]
+    want = 0.3 * squares[0] / 240 + 2 * squares[1] / 144
+    assert numpy_nst.content_layers_cost(a_c_layers, a_g_layers, weights) == pytest.approx(want, rel=1e-14)
+
+
+def test_content_cost_of_one_layer_with_weight_1_is_the_articles(rng):
+    (a_c, _), (a_g, _), _ = layers_problem(rng)
+    assert numpy_nst.content_layers_cost([a_c], [a_g], [1.0]) == numpy_nst.content_cost(a_c, a_g)
+
+
+def test_gradient_of_the_content_cost_of_several_layers(rng):
+    a_c_layers, a_g_layers, weights = layers_problem(rng)
+    got = numpy_nst.content_layers_cost_gradient(a_c_layers, a_g_layers, weights)
+    assert len(got) == 2
+    for layer in range(2):
+
+        def cost(a_g, layer=layer):
+            moved = list(a_g_layers)
+            moved[layer] = a_g
+            return numpy_nst.content_layers_cost(a_c_layers, moved, weights)
+
+        # Quadratic in each entry: central differences are exact for any step.
+        want = central_differences(cost, a_g_layers[layer], step=1.0)
+        assert deviation(got[layer], want) < 1e-13  # measured 1.1e-14
+
+
+def test_content_cost_wants_everything_once_per_layer(rng):
+    a_c_layers, a_g_layers, weights = layers_problem(rng)
+    for wrong in (
+        (a_c_layers[:1], a_g_layers, weights),
+        (a_c_layers, a_g_layers[:1], weights),
+        (a_c_layers, a_g_layers, weights[:1]),
+        (a_c_layers[::-1], a_g_layers, weights),
+    ):
+        with pytest.raises(ValueError):
+            numpy_nst.content_layers_cost(*wrong)
+        with pytest.raises(ValueError):
+            numpy_nst.content_layers_cost_gradient(*wrong)
+
+
+def test_total_variation_and_its_gradient_worked_out_by_hand():
+    # 1 4 2   Down: 2, -4, 3: squares 4 + 16 + 9 = 29. Right: 3, -2 and -3, 5: 9 + 4 + 9 + 25 = 47.
+    # 3 0 5   76 / (4 * 2 * 3 * 1).
+    img = np.array([[1.0, 4.0, 2.0], [3.0, 0.0, 5.0]])[None, :, :, None]
+    assert numpy_nst.total_variation_cost(img) == pytest.approx(76 / 24, rel=1e-15)
+    # Twice the sum of the pixel's differences to its neighbours, over 24: for the first, (1-3) + (1-4) = -5.
+    want = np.array([[-5, 9, -5], [5, -12, 8]]) / 12
+    assert numpy_nst.total_variation_cost_gradient(img)[0, :, :, 0] == pytest.approx(want, rel=1e-15)
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 5, 3), (1, 1, 4, 2), (1, 4, 1, 2)])
+def test_total_variation_against_plain_loops(rng, shape):
+    img = rng.standard_normal(shape)
+    _, h, w, c = shape
+    want = 0
+    for i, j, k in np.ndindex(h, w, c):
+        if i + 1 < h:
+            want += (img[0, i + 1, j, k] - img[0, i, j, k]) ** 2
+        if j + 1 < w:
+            want += (img[0, i, j + 1, k] - img[0, i, j, k]) ** 2
+    assert numpy_nst.total_variation_cost(img) == pytest.approx(want / (4 * h * w * c), rel=1e-14)
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 5, 3), (1, 1, 4, 2), (1, 4, 1, 2)])
+def test_total_variation_gradient(rng, shape):
+    img = rng.standard_normal(shape)
+    # Quadratic in each entry: central differences are exact for any step.
+    want = central_differences(numpy_nst.total_variation_cost, img, step=1.0)
+    assert deviation(numpy_nst.total_variation_cost_gradient(img), want) < 2e-14  # measured 1.1e-15
+
+
+def test_an_image_of_one_colour_has_no_total_variation():
+    for shape in ((1, 3, 5, 3), (1, 1, 1, 3)):
+        img = np.full(shape, 7.0)
+        assert numpy_nst.total_variation_cost(img) == 0
+        assert not numpy_nst.total_variation_cost_gradient(img).any()
 
 
 def style_problem(rng):
@@ -386,9 +573,69 @@ def test_style_cost_wants_everything_once_per_layer(rng):
             numpy_nst.style_cost_gradient(*wrong)
 
 
+def masked_problem(rng):
+    """Two layers and two styles: targets, generated activations, coefficients, masks, weights of the styles."""
+    _, _, a_g_layers, coefficients = style_problem(rng)
+    targets = [np.stack([numpy_nst.gram(rng.standard_normal(a_g.shape)) for _ in range(2)]) for a_g in a_g_layers]
+    masks = [rng.uniform(0, 2, (2, a_g.shape[1] * a_g.shape[2], 1)) for a_g in a_g_layers]
+    return targets, a_g_layers, coefficients, masks, [0.7, 0.2]
+
+
+def test_masked_style_cost_is_put_together_from_the_styles(rng):
+    targets, a_g_layers, coefficients, masks, style_weights = masked_problem(rng)
+    want = 0
+    for layer, divisor in enumerate((4 * 4**2 * 15**2, 4 * 6**2 * 6**2)):
+        for style, weight in enumerate(style_weights):
+            difference = targets[layer][style] - numpy_nst.gram(a_g_layers[layer], masks[layer][style])
+            want += coefficients[layer] * weight * np.sum(difference**2) / divisor
+    got = numpy_nst.style_cost(targets, a_g_layers, coefficients, masks, style_weights)
+    assert got == pytest.approx(want, rel=1e-14)
+
+
+def test_a_mask_of_ones_is_no_mask(rng):
+    targets, _, a_g_layers, coefficients = style_problem(rng)
+    stacked = [target[None] for target in targets]
+    masks = [np.ones((1, a_g.shape[1] * a_g.shape[2])) for a_g in a_g_layers]
+    masked, unmasked = (stacked, a_g_layers, coefficients, masks, [1.0]), (targets, a_g_layers, coefficients)
+    assert numpy_nst.style_cost(*masked) == pytest.approx(numpy_nst.style_cost(*unmasked), rel=1e-14)
+    for got, want in zip(numpy_nst.style_cost_gradient(*masked), numpy_nst.style_cost_gradient(*unmasked)):
+        assert deviation(got, want) < 1e-14
+
+
+def test_masked_style_cost_gradient(rng):
+    targets, a_g_layers, coefficients, masks, style_weights = masked_problem(rng)
+    got = numpy_nst.style_cost_gradient(targets, a_g_layers, coefficients, masks, style_weights)
+    assert len(got) == 2
+    for layer in range(2):
+
+        def cost(a_g, layer=layer):
+            moved = list(a_g_layers)
+            moved[layer] = a_g
+            return numpy_nst.style_cost(targets, moved, coefficients, masks, style_weights)
+
+        want = central_differences(cost, a_g_layers[layer], step=1e-4)
+        assert deviation(got[layer], want) < 1e-8  # measured 1.3e-9
+
+
+def test_masked_style_cost_wants_one_mask_and_target_per_style_and_layer(rng):
+    targets, a_g_layers, coefficients, masks, style_weights = masked_problem(rng)
+    for wrong in (
+        (targets, a_g_layers, coefficients, masks[:1], style_weights),
+        (targets, a_g_layers, coefficients, [mask[:1] for mask in masks], style_weights),
+        (targets, a_g_layers, coefficients, masks, style_weights[:1]),
+        (targets, a_g_layers, coefficients, masks[::-1], style_weights),
+        ([target[0] for target in targets], a_g_layers, coefficients, masks, style_weights),
+    ):
+        with pytest.raises(ValueError):
+            numpy_nst.style_cost(*wrong)
+        with pytest.raises(ValueError):
+            numpy_nst.style_cost_gradient(*wrong)
+
+
 def test_total_cost():
     assert numpy_nst.total_cost(3.0, 5.0, alpha=2, beta=7) == 41
     assert numpy_nst.total_cost(3.0, 5.0) == 10 * 3 + 40 * 5
+    assert numpy_nst.total_cost(3.0, 5.0, alpha=2, beta=7, j_tv=11.0, tv_weight=0.5) == 46.5
 
 
 # --- the cost of an image, and its gradient ------------------------------------------------
@@ -462,13 +709,132 @@ def test_gradient_of_the_total_cost(rng, settings):
     assert deviation(got, want) < 5e-9  # measured 5.8e-10
 
 
+# All options at once: several content layers, two masked styles, total variation.
+OPTIONS = {
+    "alpha": 3,
+    "beta": 0.5,
+    "content_layers": ((4, 0.3), (9, 2.0)),
+    "style_layer_indices": (8, 3, 4, 1),
+    "style_layer_coefficients": (0.5, 0.1, 0.3, 0.7),
+    "style_weights": (0.7, 0.2),
+    "tv_weight": 0.6,
+}
+
+
+def options_problem(rng, size, pooling):
+    """An image, narrow weights, and further arguments of `costs_and_gradient`; masks are 0 in places."""
+    weights = narrow_vgg19(rng)
+    content, first, second, img = rng.standard_normal((4, 1, *size, 3))
+    of_content, of_first, of_second = (
+        numpy_nst.forward(each, weights, 9, pooling) for each in (content, first, second)
+    )
+    grams, masks = [], []
+    for index in OPTIONS["style_layer_indices"]:
+        grams.append(np.stack([numpy_nst.gram(of[index]) for of in (of_first, of_second)]))
+        masks.append(np.maximum(rng.uniform(-1, 2, (2, *of_first[index].shape[1:3])), 0))
+    contents = [of_content[index] for index, _ in OPTIONS["content_layers"]]
+    return (
+        img,
+        weights,
+        {"content_target": contents, "gram_targets": grams, "masks": masks, "pooling": pooling, **OPTIONS},
+    )
+
+
+@pytest.mark.parametrize("pooling", ["avg", "max"])
+def test_gradient_of_the_total_cost_with_all_options(rng, pooling):
+    # Of 9 x 7, the average pools make 5 x 4 and 3 x 2, the max pools 4 x 3 and 2 x 1.
+    img, weights, arguments = options_problem(rng, (9, 7), pooling)
+
+    def cost(img):
+        return numpy_nst.costs_and_gradient(img, weights=weights, **arguments)[2]
+
+    step = 1e-5
+    assert_no_kink_within(step, img, weights, 9, pooling)
+    want = central_differences(cost, img, step)
+    got = numpy_nst.costs_and_gradient(img, weights=weights, **arguments)[3]
+    assert deviation(got, want) < 5e-9  # measured 6.3e-10
+
+
+@pytest.mark.parametrize("pooling", ["avg", "max"])
+def test_costs_with_all_options_are_put_together_from_the_right_layers(rng, pooling):
+    img, weights, arguments = options_problem(rng, (9, 7), pooling)
+    of_img = numpy_nst.forward(img, weights, 9, pooling)
+    contents, grams, masks = (arguments[name] for name in ("content_target", "gram_targets", "masks"))
+    want_content = 0.3 * numpy_nst.content_cost(contents[0], of_img[4]) + 2 * numpy_nst.content_cost(
+        contents[1], of_img[9]
+    )
+    want_style = 0
+    for layer, (index, coefficient) in enumerate(((8, 0.5), (3, 0.1), (4, 0.3), (1, 0.7))):
+        for style, weight in enumerate((0.7, 0.2)):
+            squares = np.sum((grams[layer][style] - numpy_nst.gram(of_img[index], masks[layer][style])) ** 2)
+            want_style += coefficient * weight * squares / (4 * of_img[index].size ** 2)
+    j_content, j_style, j_total, _ = numpy_nst.costs_and_gradient(img, weights=weights, **arguments)
+    assert j_content == pytest.approx(want_content, rel=1e-14)
+    assert j_style == pytest.approx(want_style, rel=1e-14)
+    want_total = 3 * want_content + 0.5 * want_style + 0.6 * numpy_nst.total_variation_cost(img)
+    assert j_total == pytest.approx(want_total, rel=1e-14)
+
+
+def torch_activations(torch, image, weights, pooling="avg"):
+    """Return PyTorch's activations of all layers, in its order (1, c, h, w), of an image (1, h, w, 3)."""
+    functional = torch.nn.functional
+    running = image.permute(0, 3, 1, 2)
+    found = [running]
+    conv = 0
+    for kind in CHAIN:
+        if kind == "C":
+            kernel = torch.from_numpy(weights[2 * conv]).permute(3, 2, 0, 1)
+            bias = torch.from_numpy(weights[2 * conv + 1])
+            running = torch.relu(functional.conv2d(running, kernel, bias, padding=1))
+            conv += 1
+        elif pooling == "avg":
+            running = functional.avg_pool2d(running, 2, stride=2, ceil_mode=True, count_include_pad=False)
+        else:
+            running = functional.max_pool2d(running, 2, stride=2)
+        found.append(running)
+    return found
+
+
+def torch_gram(torch, a, mask=None):
+    """Return the Gram matrix of PyTorch's activations."""
+    counts = torch.ones(a.shape[2:], dtype=a.dtype) if mask is None else torch.from_numpy(mask)
+    return torch.einsum("ij,bkij,blij->kl", counts, a, a)
+
+
+@pytest.mark.parametrize("pooling", ["avg", "max"])
+@pytest.mark.parametrize("size", [(35, 51), (32, 48)])
+def test_costs_and_gradient_with_all_options_against_autograd(rng, size, pooling):
+    torch = pytest.importorskip(
+        "torch", reason="PyTorch is not installed: the reference is then checked against finite differences alone"
+    )
+    img, weights, arguments = options_problem(rng, size, pooling)
+    variable = torch.from_numpy(img).requires_grad_()
+    of_img = torch_activations(torch, variable, weights, pooling)
+    want_content = want_style = 0
+    for target, (layer, weight) in zip(arguments["content_target"], OPTIONS["content_layers"]):
+        difference = torch.from_numpy(target).permute(0, 3, 1, 2) - of_img[layer]
+        want_content = want_content + weight * difference.pow(2).mean() / 4
+    layers = zip(OPTIONS["style_layer_indices"], OPTIONS["style_layer_coefficients"])
+    for k, (layer, coefficient) in enumerate(layers):
+        for gram, mask, weight in zip(arguments["gram_targets"][k], arguments["masks"][k], OPTIONS["style_weights"]):
+            squares = (torch.from_numpy(gram) - torch_gram(torch, of_img[layer], mask)).pow(2).sum()
+            want_style = want_style + coefficient * weight * squares / (2 * of_img[layer].numel()) ** 2
+    squares = variable.diff(dim=1).pow(2).sum() + variable.diff(dim=2).pow(2).sum()
+    want_total = 3 * want_content + 0.5 * want_style + 0.6 * squares / (4 * variable.numel())
+    want_total.backward()
+
+    j_content, j_style, j_total, gradient = numpy_nst.costs_and_gradient(img, weights=weights, **arguments)
+    for got, want in ((j_content, want_content), (j_style, want_style), (j_total, want_total)):
+        assert got == pytest.approx(want.item(), rel=5e-13)  # measured 1.6e-15
+    assert deviation(gradient, variable.grad.numpy()) < 5e-13  # measured 2.1e-15
+
+
 @pytest.mark.parametrize("settings", PROBLEMS)
 @pytest.mark.parametrize("size", [(35, 51), (32, 48)])
 def test_costs_and_gradient_against_autograd(rng, size, settings):
     torch = pytest.importorskip(
         "torch", reason="PyTorch is not installed: the reference is then checked against finite differences alone"
     )
-    functional = torch.nn.functional
     weights = narrow_vgg19(rng)
     content, style, img = rng.standard_normal((3, 1, *size, 3))
     alpha, beta = settings.get("alpha", 10), settings.get("beta", 40)
@@ -476,34 +842,16 @@ def test_costs_and_gradient_against_autograd(rng, size, settings):
     style_layers = settings.get("style_layer_indices", (1, 4, 7, 12, 17))
     coefficients = settings.get("style_layer_coefficients", (0.2, 0.2, 0.2, 0.2, 0.2))
 
-    def activations(image):
-        """In PyTorch's order (1, c, h, w)."""
-        running = image.permute(0, 3, 1, 2)
-        found = [running]
-        conv = 0
-        for kind in CHAIN:
-            if kind == "P":
-                running = functional.avg_pool2d(running, 2, stride=2, ceil_mode=True, count_include_pad=False)
-            else:
-                kernel = torch.from_numpy(weights[2 * conv]).permute(3, 2, 0, 1)
-                bias = torch.from_numpy(weights[2 * conv + 1])
-                running = torch.relu(functional.conv2d(running, kernel, bias, padding=1))
-                conv += 1
-            found.append(running)
-        return found
-
-    def gram(a):
-        return torch.einsum("bkij,blij->kl", a, a)
-
     variable = torch.from_numpy(img).requires_grad_()
     of_content, of_style, of_img = [
-        activations(image) for image in (torch.from_numpy(content), torch.from_numpy(style), variable)
+        torch_activations(torch, image, weights)
+        for image in (torch.from_numpy(content), torch.from_numpy(style), variable)
     ]
     want_content = (of_content[content_layer] - of_img[content_layer]).pow(2).mean() / 4
     want_style = 0
     for k, layer in enumerate(style_layers):
         _, n_c, n_h, n_w = of_img[layer].shape
-        squares = (gram(of_style[layer]) - gram(of_img[layer])).pow(2).sum()
+        squares = (torch_gram(torch, of_style[layer]) - torch_gram(torch, of_img[layer])).pow(2).sum()
         want_style = want_style + coefficients[k] * squares / (2 * n_c * n_h * n_w) ** 2
     want_total = alpha * want_content + beta * want_style
     want_total.backward()

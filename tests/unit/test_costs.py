@@ -30,9 +30,56 @@ def test_gram_matrix(evaluate):
     assert evaluate(lambda: costs.gram_matrix(tf.constant(A))).tolist() == [[17, 22, 27], [22, 29, 36], [27, 36, 45]]
 
 
+def test_masked_gram_matrix(evaluate):
+    tf = get_runtime().tf
+    # The first position half, the second three times: 0.5 (1, 2, 3)^T (1, 2, 3) + 3 (4, 5, 6)^T (4, 5, 6).
+    found = evaluate(lambda: costs.gram_matrix(tf.constant(A), tf.constant([[0.5], [3.0]])))
+    assert found.tolist() == [[48.5, 61, 73.5], [61, 77, 93], [73.5, 93, 112.5]]
+
+
 def test_content_cost(evaluate):
     # Differences 2, 2, 1: squares sum to 9; 4 * 1 * 2 * 3 = 24.
     assert evaluate(lambda: costs.content_cost(A, B)) == pytest.approx(9 / 24, rel=1e-6)
+
+
+class TestContentLayersCost:
+    # Differences 1, 2, 0, 3: squares sum to 14; 4 * 1 * 2 * 2 = 16.
+    C, D = np.array([[[[1, 2], [3, 4]]], [[[2, 0], [3, 1]]]], np.float32)[:, np.newaxis]
+
+    def test_it_is_the_sum_of_the_layers_by_their_weights(self, evaluate):
+        found = evaluate(lambda: costs.content_layers_cost([A, self.C], [B, self.D], [2, 0.5]))
+        assert found == pytest.approx(2 * 9 / 24 + 0.5 * 14 / 16, rel=1e-6)
+
+    def test_one_layer_with_weight_1_is_the_articles_to_the_operation(self):
+        graphs = []
+        for cost in (costs.content_cost, lambda a_c, a_g: costs.content_layers_cost([a_c], [a_g], [1.0])):
+            with get_runtime().session_scope() as session:
+                cost(A, B)
+                graphs.append(session.graph.as_graph_def().SerializeToString(deterministic=True))
+        assert graphs[0] == graphs[1]
+
+    def test_one_layer_with_another_weight(self, evaluate):
+        assert evaluate(lambda: costs.content_layers_cost([A], [B], [4])) == pytest.approx(4 * 9 / 24, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("rows", "cost"),
+    [
+        # Down 2, -4, 3, right 3, -2, -3, 5: squares sum to 29 + 47; 4 * 2 * 3 * 1 = 24.
+        ([[1, 4, 2], [3, 0, 5]], 76 / 24),
+        ([[1, 4, 2]], (9 + 4) / 12),
+        ([[1], [4], [2]], (9 + 4) / 12),
+        ([[7]], 0),
+        ([[7, 7], [7, 7]], 0),
+    ],
+)
+def test_total_variation_cost(evaluate, rows, cost):
+    tf = get_runtime().tf
+    img = np.array(rows, np.float32)[np.newaxis, :, :, np.newaxis]
+    assert evaluate(lambda: costs.total_variation_cost(tf.constant(img))) == pytest.approx(cost, rel=1e-6)
+    # Three equal channels have three times the squares over three times the divisor.
+    coloured = np.repeat(img, 3, axis=3)
+    assert evaluate(lambda: costs.total_variation_cost(tf.constant(coloured))) == pytest.approx(cost, rel=1e-6)
 
 
 def test_style_cost(evaluate):
@@ -43,6 +90,60 @@ def test_style_cost(evaluate):
     tall = [array.reshape((1, 2, 1, 3)) for array in (A, B)]
     both = evaluate(lambda: costs.style_cost([A, tall[0]], [B, tall[1]], [0.25, 0.5]))
     assert both == pytest.approx(0.75 * 819 / 144, rel=1e-6)
+
+
+class TestMaskedStyleCost:
+    # Targets of two styles; of B, the first position gives (1, 0, 3)^T (1, 0, 3), the second (2, 5, 7)^T (2, 5, 7).
+    TARGETS = np.array([np.zeros((3, 3)), np.ones((3, 3))], np.float32)
+    FIRST = np.array([[1, 0, 3], [0, 0, 0], [3, 0, 9]])
+    SECOND = np.array([[4, 10, 14], [10, 25, 35], [14, 35, 49]])
+
+    def masked(self, masks, weights, coefficients=(1,)):
+        tf = get_runtime().tf
+        layers = len(coefficients)
+        return costs.style_cost(
+            [tf.constant(self.TARGETS)] * layers,
+            [tf.constant(B)] * layers,
+            coefficients,
+            [tf.constant(np.array(masks, np.float32).reshape((2, 2, 1)))] * layers,
+            tf.constant(weights, tf.float32),
+        )
+
+    @pytest.mark.parametrize(
+        ("masks", "weights"),
+        [(((1, 0), (0, 1)), (1, 1)), (((0.5, 2), (0, 3)), (0.25, 0.75)), (((1, 1), (1, 1)), (0, 1))],
+    )
+    def test_each_style_has_its_positions_and_its_weight(self, evaluate, masks, weights):
+        wanted = 0
+        for target, mask, weight in zip(self.TARGETS, masks, weights):
+            gram = mask[0] * self.FIRST + mask[1] * self.SECOND
+            wanted += weight * np.sum((target - gram) ** 2) / 144  # 4 * 3^2 * 2^2
+        assert evaluate(lambda: self.masked(masks, weights)) == pytest.approx(wanted, rel=1e-6)
+
+    def test_by_hand(self, evaluate):
+        # Style 1 at position 1: 1 + 9 + 9 + 81 = 100. Style 2 at position 2, minus 1 each: 9 + 2 * 81 + 2 * 169
+        # + 576 + 2 * 1156 + 2304 = 5701.
+        assert evaluate(lambda: self.masked(((1, 0), (0, 1)), (2, 0.5))) == pytest.approx(
+            (2 * 100 + 0.5 * 5701) / 144, rel=1e-6
+        )
+
+    def test_coefficients_of_layers(self, evaluate):
+        one = evaluate(lambda: self.masked(((1, 0), (0, 1)), (1, 1)))
+        assert evaluate(lambda: self.masked(((1, 0), (0, 1)), (1, 1), (0.25, 1.5))) == pytest.approx(
+            1.75 * one, rel=1e-6
+        )
+
+
+class TestLayerCosts:
+    @pytest.mark.parametrize("coefficients", [(0.5,), (0.5, 2)])
+    def test_of_a_style_cost(self, evaluate, coefficients):
+        layers = len(coefficients)
+        found = evaluate(lambda: costs.layer_costs(costs.style_cost([A] * layers, [B] * layers, coefficients)))
+        assert found == pytest.approx([coefficient * 819 / 144 for coefficient in coefficients], rel=1e-6)
+
+    def test_of_a_content_cost(self, evaluate):
+        found = evaluate(lambda: costs.layer_costs(costs.content_layers_cost([A, B], [B, A], [0.5, 2])))
+        assert found == pytest.approx([0.5 * 9 / 24, 2 * 9 / 24], rel=1e-6)
 
 
 def test_of_arrays_only_the_gram_matrices_enter_the_graph(evaluate):
@@ -93,6 +194,14 @@ class TestNames:
                 "style_cost/block1_conv1",
             ),
             (
+                "content/block4_conv2",
+                "content",
+                "block4_conv2",
+                "Content cost of block4_conv2",
+                "content_cost_block4_conv2",
+                "content_cost/block4_conv2",
+            ),
+            (
                 "total_variation",
                 "total_variation",
                 "",
@@ -118,6 +227,24 @@ class TestNames:
         assert (named.content, named.style, named.total) == (j_content, j_style, j_total)
         assert list(named.terms) == ["content", "style", "total"]
 
+    def test_total_variation_and_shares_of_the_content_have_their_places(self):
+        tf = get_runtime().tf
+        with get_runtime().session_scope():
+            layers = []
+            for name in ("block1_conv2", "block3_conv1"):
+                with tf.name_scope(f"{name[:6]}/{name}"):
+                    layers.append(tf.identity(tf.constant(A), name="Relu"))
+            j_content = costs.content_layers_cost([B, B], layers, [1, 2])
+            j_style, j_tv = costs.style_cost([B], layers[1:], [1]), costs.total_variation_cost(tf.constant(A))
+            j_total = costs.total_cost(j_content, j_style, 1, 1, j_tv, 3)
+            shares = costs.layer_costs(j_content)
+            named = costs.Costs.of(j_content, j_style, j_total, j_tv, shares)
+        terms = ["content", "style", "total_variation", "total"]
+        layers = ["content/block1_conv2", "content/block3_conv1", "style/block3_conv1"]
+        assert list(named) == terms + layers
+        assert list(named.values())[:6] == [j_content, j_style, j_tv, j_total, *shares]
+        assert list(named.terms) == terms
+
 
 def test_lists_of_different_lengths_are_refused():
     with pytest.raises(ValueError, match="not 1, 1 and 2"):
@@ -126,4 +253,7 @@ def test_lists_of_different_lengths_are_refused():
 
 def test_total_cost(evaluate):
     tf = get_runtime().tf
-    assert evaluate(lambda: costs.total_cost(tf.constant(3.0), tf.constant(5.0), 10, 40)) == 230
+    content, style, tv = 3.0, 5.0, 7.0
+    assert evaluate(lambda: costs.total_cost(tf.constant(content), tf.constant(style), 10, 40)) == 230
+    with_tv = evaluate(lambda: costs.total_cost(*map(tf.constant, (content, style)), 10, 40, tf.constant(tv), 0.5))
+    assert with_tv == 233.5
