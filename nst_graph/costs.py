@@ -195,13 +195,13 @@ def gram_matrix(activations: Any, mask: Any = None) -> Any:
     activations : tf.Tensor or ndarray
         float32 (1, n_h, n_w, n_c).
     mask : tf.Tensor, optional
-        float32 (n_h * n_w, 1): how much each position counts. For tensors only.
+        float32 (n_h * n_w, 1): how much each position counts.
 
     Returns
     -------
     tf.Tensor or ndarray
-        float32 (n_c, n_c), symmetric, not divided by anything. A tensor for a tensor; an array for an array, which is a
-        target.
+        float32 (n_c, n_c), symmetric, not divided by anything. An array for an array without a mask, which is a target;
+        else a tensor.
 
     Notes
     -----
@@ -214,7 +214,7 @@ def gram_matrix(activations: Any, mask: Any = None) -> Any:
     and this one 1.4e-4.
     """
     n_h, n_w, n_c = _dimensions(activations)
-    if isinstance(activations, np.ndarray):
+    if isinstance(activations, np.ndarray) and mask is None:
         rows = activations.reshape((n_h * n_w, n_c))
         return _float64_products(rows).astype(np.float32)
     tf = get_runtime().tf

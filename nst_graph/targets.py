@@ -112,4 +112,6 @@ def position_weights(masks: Sequence[np.ndarray]) -> np.ndarray:
         float32 (k, n_h * n_w, 1): the masks divided by their mean. A mask of half the picture asks for the style, and
         not for half of it.
     """
-    return np.stack([(mask / mask.mean(dtype=np.float64)).astype(np.float32).reshape(-1, 1) for mask in masks])
+    return np.stack(
+        [(mask.astype(np.float64) / mask.mean(dtype=np.float64)).astype(np.float32).reshape(-1, 1) for mask in masks]
+    )

@@ -120,8 +120,8 @@ def _check_outputs(arguments: argparse.Namespace, plan: _Plan, record: "Record",
     taken = [path for path in (*inputs, _file_of_weights(plan.settings), resumed) if path is not None]
     pictures = _numbered(arguments, plan)
     images.check_output(plan.output, size, taken)
-    for path in filter(os.path.exists, pictures):
-        check_file(path, taken)
+    for picture in filter(os.path.exists, pictures):
+        check_file(picture, taken)
     taken.append(plan.output)
     numbered = {os.path.abspath(path) for path in pictures}
     for path in (arguments.history, arguments.plot, arguments.checkpoint):

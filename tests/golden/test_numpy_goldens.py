@@ -76,7 +76,6 @@ def test_the_pictures_are_those_of_the_goldens():
         for kind in ("tensors", "arrays")
         for function, found in cases.FUNCTIONS.items()
         for case in found
-        if kind == "tensors" or "mask" not in case  # masks are for tensors only
     ],
 )
 def test_cost_functions(kind, function, case):

@@ -189,7 +189,6 @@ def test_costs_and_gradient(vgg_weights, arrays, name):
             assert not shares
 
 
-@pytest.mark.xfail(strict=True, raises=ValueError, reason="the network is built down to block5_pool for any layers")
 def test_max_pools_where_the_layers_after_those_of_the_costs_have_nothing_left(vgg_weights):
     with Objective(SIZE, Settings(pooling="max"), vgg_weights) as objective:
         assert objective.positions(17) == 2
@@ -368,7 +367,6 @@ def test_max_pools_make_keras_own_network(vgg_weights):
                 assert np.array_equal(of_avg[index], wanted[index]) == (index < 3), name  # 3 is the first pool
 
 
-@pytest.mark.xfail(strict=True, raises=ZeroDivisionError, reason="the size of style pictures is not checked")
 def test_a_style_that_max_pools_leave_nothing_of_is_refused(vgg_weights):
     (content,), (style,) = random_pictures(1, (64, 48)), random_pictures(1, (64, 8))
     with Transfer(Settings(size=64, pooling="max"), vgg_weights) as transfer:

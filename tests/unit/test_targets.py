@@ -77,11 +77,6 @@ class TestPositionWeights:
         for shade in (1, 0.3, 1e-6):
             np.testing.assert_array_equal(targets.position_weights([np.full((3, 5), shade, np.float32)]), 1)
 
-    @pytest.mark.xfail(
-        np.__version__.startswith("1."),
-        strict=True,
-        reason="NumPy 1 divides a float32 array by a float64 number in float32, where the mean has few digits left",
-    )
     def test_a_mask_of_almost_nothing_still_adds_up_to_the_number_of_positions(self):
         mask = np.zeros((40, 50), np.float32)
         mask[3, 4] = np.finfo(np.float32).tiny
