@@ -393,14 +393,15 @@ def test_an_interrupted_run_saves_all_and_dies_of_the_signal(
     folder, command, children, vgg_weights, number, optimizer, checkpoint
 ):
     run = [*RUN, f"--optimizer={optimizer}", "--iterations=100000"]
-    pid = children.start(folder, [*run, f"--checkpoint={checkpoint}", "--plot=costs.png"])
+    plot = ["--plot=costs.png"] if number == signal.SIGINT else []  # it takes seconds, so once is enough
+    pid = children.start(folder, [*run, f"--checkpoint={checkpoint}", *plot])
     wait_for_output(folder, "Iteration: 0,")
     os.kill(pid, number)
     assert children.end() == -number
 
     state, _ = read_checkpoint(checkpoint)
     assert 2 <= state.iteration < 100000
-    assert read(folder, "costs.png").size
+    assert not plot or read(folder, "costs.png").size
     means = np.array([103.939, 116.779, 123.68])
     expected = np.clip((state.image[0] + means).astype(np.float32), 0, 255).astype(np.uint8)
     np.testing.assert_array_equal(read(folder), expected)
@@ -411,8 +412,7 @@ def test_an_interrupted_run_saves_all_and_dies_of_the_signal(
     never_stopped = Whole()
     constants = {**CONSTANTS, "optimizer": optimizer, "iterations": iterations, "weights": vgg_weights}
     nst_graph.stylize("c.png", "s.png", observers=[never_stopped], **constants)
-    again = [f"--resume={checkpoint}", f"--iterations={iterations}", "--history=costs.csv", "--plot=costs.png"]
-    command("stylize", *again, "--no-log", "--overwrite")
+    command("stylize", f"--resume={checkpoint}", f"--iterations={iterations}", "--history=costs.csv", "--no-log")
     assert_whole(folder, never_stopped)
     assert last == (
         f"interrupted after {state.iteration} iterations; the picture so far is x.png; "
