@@ -56,10 +56,10 @@ class Section(NamedTuple):
 SECTIONS = [
     Section(
         "Style weight",
-        "The style's weight beside the content's (10). Above 40, little changes: the style cost is nearly all of it.",
+        "The style's weight beside the content's (10). Near 40 little changes: the style cost is nearly the whole.",
         [
-            Shown("style_weight_0.1", "0.1", "--style-weight 0.1"),
-            Shown("style_weight_1", "1", "--style-weight 1"),
+            Shown("style_weight_0.001", "0.001", "--style-weight 0.001"),
+            Shown("style_weight_0.03", "0.03", "--style-weight 0.03"),
             Shown("standard", "40, the article's"),
         ],
     ),
@@ -70,7 +70,12 @@ SECTIONS = [
         f"input/cat.jpg {MASKS[0]} --rectangle 0,0,95%,100% --feather 4`, and with `--invert` for the background.",
         [
             Shown("blended", "blended, two parts to one", f"--style {GLASS}:1", STARRY_NIGHT + ":2"),
-            Shown("masked", "masked", f"--style {GLASS} --style-mask {MASKS[0]} --style-mask {MASKS[1]}"),
+            Shown(
+                "masked",
+                "masked",
+                f"--style {GLASS}:1 --style-mask {MASKS[0]} --style-mask {MASKS[1]}",
+                STARRY_NIGHT + ":30",
+            ),
         ],
     ),
     Section(
@@ -83,11 +88,12 @@ SECTIONS = [
     ),
     Section(
         "Content layer",
-        "An early layer keeps every hair. A late one keeps the arrangement.",
+        "An early layer keeps every hair, a late one the arrangement. At the article's weights the content cost is "
+        "too small for the layer to matter much, so here the style has less weight.",
         [
-            Shown("conv2_2", "conv2_2", "--content-layers conv2_2"),
-            Shown("standard", "conv4_2, the article's"),
-            Shown("conv5_2", "conv5_2", "--content-layers conv5_2"),
+            Shown("conv2_2", "conv2_2", "--style-weight 0.01 --content-layers conv2_2"),
+            Shown("conv4_2", "conv4_2, the article's", "--style-weight 0.01 --content-layers conv4_2"),
+            Shown("conv5_2", "conv5_2", "--style-weight 0.01 --content-layers conv5_2"),
         ],
     ),
     Section(
@@ -111,7 +117,7 @@ SECTIONS = [
         "A weight on the differences of neighbouring pixels makes the picture smoother.",
         [
             Shown("standard", "0, the article's"),
-            Shown("tv_30000", "30000", "--tv-weight 30000"),
+            Shown("tv_1000000", "1000000", "--tv-weight 1000000"),
         ],
     ),
     Section(

@@ -4,6 +4,7 @@ import argparse
 import dataclasses
 import logging
 import os
+import shlex
 import sys
 from typing import TYPE_CHECKING, Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 
@@ -277,7 +278,7 @@ def _write_last(checkpoints: Any, path: str) -> None:
 
 
 def _say_where(iteration: int, output: str, checkpoint: Optional[str]) -> None:
-    how = f"; go on with: nst-graph stylize --resume {checkpoint}" if checkpoint else ""
+    how = f"; go on with: nst-graph stylize --resume {shlex.quote(checkpoint)}" if checkpoint else ""
     logger.warning("interrupted after %d iterations; the picture so far is %s%s", iteration, output, how)
 
 

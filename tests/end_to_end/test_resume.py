@@ -238,7 +238,7 @@ def test_an_optimiser_that_gives_up_leaves_its_last_state(folder, vgg_weights, c
 #: Imports TensorFlow once. For each line of standard input it runs a command in a child process of its own. What the
 #: child imports and how it was started is not what these tests are about, and starting TensorFlow takes seconds.
 EXECUTOR = """
-import json, os, sys
+import json, os, signal, sys
 from nst_graph import weights
 from nst_graph.cli import main
 from nst_graph.runtimes import get_runtime
@@ -249,6 +249,8 @@ for line in sys.stdin:
     job = json.loads(line)
     pid = os.fork()
     if pid == 0:
+        # A shell's job in the background ignores Ctrl-C, and so would its children.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         os.chdir(job["folder"])
         for descriptor, name in ((1, "stdout"), (2, "stderr")):
             os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
