@@ -525,6 +525,8 @@ def stylize(
     settings = settings_of(weights, constants, init) if saved is None else resumed_settings(saved[1], constants)
     named = init if settings.init is None or settings.init not in INIT_WORDS else None
     inputs = read_inputs(content, style, named)
+    if saved is not None:
+        check_resumable(record_of(settings, inputs, installed().tensorflow or ""), *saved)
     watching = list(observers)
     if callback is not None:
         watching.append(Callback(callback, callback_every))
