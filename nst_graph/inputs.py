@@ -83,8 +83,7 @@ class Inputs(NamedTuple):
     @property
     def shares(self) -> Tuple[float, ...]:
         """The styles' weights divided by their sum."""
-        parts = [weight / max(self.weights) for weight in self.weights]  # the sum of very large ones would be infinite
-        return tuple(part / sum(parts) for part in parts)
+        return tuple(weight / sum(self.weights) for weight in self.weights)
 
     @property
     def masked_styles(self) -> int:
@@ -119,6 +118,8 @@ def read_inputs(content: Picture, style: Styles, init: Optional[Picture] = None)
     for number, one in enumerate(styles, start=1):
         if not _is_weight(one.weight):
             raise SettingError(f"the weight of style {number} must be a number above 0, not {one.weight!r:.40}")
+    if not math.isfinite(sum(float(one.weight) for one in styles)):
+        raise SettingError("the weights of the styles have no finite sum; give smaller ones")
     return Inputs(
         content=_read(content),
         styles=tuple(_read(one.picture) for one in styles),

@@ -240,6 +240,7 @@ REFUSED = [
     (f"{NEW} --style=t.png:-2", "the weight of style 2 must be a number above 0, not -2"),
     (f"{NEW} --style=t.png:inf", "the weight of style 2 must be a number above 0, not inf"),
     (f"{NEW} --style=t.png:nan", "the weight of style 2 must be a number above 0, not nan"),
+    (f"{NEW} --style=t.png:1e308 --style=s.png:1e308", "the weights of the styles have no finite sum"),
     (f"{NEW} --style=t.png:", "there is no picture 't.png:'"),
     (f"{NEW} --style=t.png --style-mask=mask.png", "there are 2 styles and 1 masks"),
     (f"{NEW} --style-mask=mask.png --style-mask=all", "there are 1 styles and 2 masks"),

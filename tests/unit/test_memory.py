@@ -260,7 +260,8 @@ class TestInWords:
         assert in_words(amount) == words
 
 
-@pytest.mark.parametrize(("masked_styles", "measured"), [(1, 3.076e9), (2, 3.476e9), (3, 3.463e9)])
+@pytest.mark.parametrize(("masked_styles", "measured"), [(1, 0), (2, 0.405e9), (3, 0.393e9)])
 def test_masks_take_more(masked_styles, measured):
-    """At 800x600 on TensorFlow 2.21, the article's layers."""
-    assert measured <= needed((800, 600), 17, 2, masked_styles) <= 1.15 * measured
+    """Beside a run without masks, at 800x600 on TensorFlow 2.21 with the article's layers."""
+    more = needed((800, 600), 17, 2, masked_styles) - needed((800, 600), 17)
+    assert measured <= more <= 1.1 * measured
