@@ -1,5 +1,6 @@
 """The whole state of a run, to a file and back."""
 
+import zipfile
 from typing import Any, Dict, NamedTuple, Tuple
 
 import numpy as np
@@ -78,7 +79,8 @@ def read_checkpoint(path: str) -> Tuple[State, Record]:
         If the file is missing, cannot be read, is damaged or is something else.
     """
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        # An archive that cannot be opened leaves NumPy 1 with an object whose end is a traceback on standard error.
+        with zipfile.ZipFile(path), np.load(path, allow_pickle=False) as arrays:
             record = from_text(bytes(arrays["record"]).decode(), path)
             state = State(
                 int(arrays["iteration"]),

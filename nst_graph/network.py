@@ -110,7 +110,7 @@ def layer_outputs(picture: Any, vgg_model: Any, pooling: str = "avg") -> Dict[in
         layer = layers[index]
         with tf.name_scope(_BLOCKS[layer.name] + "/"):
             is_pool = isinstance(layer, runtime.keras.layers.MaxPooling2D)
-            if is_pool and pooling == "max" and 1 in [int(side or 2) for side in x.shape[1:3]]:
+            if is_pool and pooling == "max" and 1 in x.shape.as_list()[1:3]:
                 break
             if is_pool and pooling == "avg":
                 with tf.name_scope(layer.name):
