@@ -98,13 +98,14 @@ def test_weights_are_those_that_were_found():
 
 def test_style_arguments_are_the_styles_of_a_run():
     one = record()._replace(styles=(File("a", "0"), File("b", "1")), weights=(2.0, 1.0), masks=(None, File("m", "2")))
-    assert one.style_arguments == [Style("a", 2.0, None), Style("b", 1.0, "m")]
+    assert one.style_arguments() == [Style("a", 2.0, None), Style("b", 1.0, "m")]
+    assert one.style_arguments("c") == [Style("c", 2.0, None), Style("b", 1.0, "m")]
 
 
 def test_styles_that_were_arrays_cannot_be_read_again():
     for one in (record(), record()._replace(styles=(File("a", "0"), File("b", "1")))):
         with pytest.raises(SettingError, match="a picture that was no file"):
-            one.style_arguments  # noqa: B018
+            one.style_arguments()
 
 
 def test_the_same_run_has_no_difference():
