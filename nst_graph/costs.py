@@ -2,9 +2,12 @@
 
 Nothing here knows of a session, a file or a network. Activations are float32 (1, n_h, n_w, n_c), tensors or NumPy
 arrays, with a static shape.
+
+Every cost is a function of sums over positions: Gram matrices and sums of squares. Where activations do not fit into
+memory, the sums are added up piece by piece, and the `..._of_sums` functions make the costs from them.
 """
 
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -110,6 +113,29 @@ def _dimensions(activations: Any) -> Tuple[int, int, int]:
     return n_h, n_w, n_c
 
 
+def sum_of_squares(target: Any, found: Any) -> Any:
+    """Return the sum of the squared differences between a target and what was found.
+
+    Parameters
+    ----------
+    target, found : tf.Tensor or ndarray
+        float32, of the same shape.
+
+    Returns
+    -------
+    tf.Tensor
+        float32 scalar.
+    """
+    tf = get_runtime().tf
+    return tf.reduce_sum(tf.square(tf.subtract(tf.convert_to_tensor(target, name="target"), found)))
+
+
+def _by_entries(squares: Any, shape: Sequence[int]) -> Any:
+    """Return a sum of squares over 4 n_h n_w n_c."""
+    n_h, n_w, n_c = shape
+    return (1 / (4 * n_h * n_w * n_c)) * squares
+
+
 def content_cost(a_c: Any, a_g: Any) -> Any:
     """Return the content cost: sum of (a_c - a_g)^2 over 4 n_h n_w n_c.
 
@@ -127,11 +153,8 @@ def content_cost(a_c: Any, a_g: Any) -> Any:
     -----
     Source: the article, "Content cost". Gatys et al. 2015 have 1/2 in place of 1 / (4 n_h n_w n_c).
     """
-    tf = get_runtime().tf
-    n_h, n_w, n_c = _dimensions(a_c)
-    with tf.name_scope("content_cost"):
-        target = tf.convert_to_tensor(a_c, name="target")
-        return (1 / (4 * n_h * n_w * n_c)) * tf.reduce_sum(tf.square(tf.subtract(target, a_g)))
+    with get_runtime().tf.name_scope("content_cost"):
+        return _by_entries(sum_of_squares(a_c, a_g), _dimensions(a_c))
 
 
 def content_layers_cost(a_c_layers: Sequence[Any], a_g_layers: Sequence[Any], weights: Sequence[float]) -> Any:
@@ -150,14 +173,45 @@ def content_layers_cost(a_c_layers: Sequence[Any], a_g_layers: Sequence[Any], we
     tf.Tensor
         float32 scalar. One layer with weight 1 gives `content_cost`, the article's.
     """
+    return _content_layers(content_cost, a_c_layers, a_g_layers, weights)
+
+
+def content_cost_of_sums(shapes: Sequence[Sequence[int]], sums: Sequence[Any], weights: Sequence[float]) -> Any:
+    """Return what `content_layers_cost` does, from the sums of squares.
+
+    Parameters
+    ----------
+    shapes : sequence of tuple of int
+        For each content layer, n_h, n_w and n_c.
+    sums : sequence of tf.Tensor
+        For each content layer, float32 scalar: `sum_of_squares` of its activations. It is named after its layer.
+    weights : sequence of float
+        Weight of each of these layers.
+
+    Returns
+    -------
+    tf.Tensor
+        float32 scalar.
+    """
+
+    def cost(shape: Sequence[int], squares: Any) -> Any:
+        with get_runtime().tf.name_scope("content_cost"):
+            return _by_entries(squares, shape)
+
+    return _content_layers(cost, shapes, sums, weights)
+
+
+def _content_layers(
+    cost: Callable[[Any, Any], Any], targets: Sequence[Any], found: Sequence[Any], weights: Sequence[float]
+) -> Any:
     if list(weights) == [1]:
-        return content_cost(a_c_layers[0], a_g_layers[0])
+        return cost(targets[0], found[0])
     tf = get_runtime().tf
     terms = []
     with tf.name_scope("content_cost"):
-        for number, (a_c, a_g, weight) in enumerate(zip(a_c_layers, a_g_layers, weights), start=1):
-            with tf.name_scope(_layer_name(a_g, number)):
-                terms.append(weight * content_cost(a_c, a_g))
+        for number, (target, layer, weight) in enumerate(zip(targets, found, weights), start=1):
+            with tf.name_scope(_layer_name(layer, number)):
+                terms.append(weight * cost(target, layer))
         return tf.add_n(terms, name="sum")
 
 
@@ -179,12 +233,48 @@ def total_variation_cost(img: Any) -> Any:
     Source: A. Mahendran and A. Vedaldi, "Understanding Deep Image Representations by Inverting Them", 2015, section 3,
     with beta = 2. The divisor is that of the article's content cost: a weight does the same at every size.
     """
+    with get_runtime().tf.name_scope("total_variation_cost"):
+        return _by_entries(squares_of_neighbours(img, img), _dimensions(img))
+
+
+def total_variation_cost_of_sum(squares: Any, shape: Sequence[int]) -> Any:
+    """Return what `total_variation_cost` does, from the sum of squares.
+
+    Parameters
+    ----------
+    squares : tf.Tensor
+        float32 scalar: `squares_of_neighbours` of the image.
+    shape : tuple of int
+        n_h, n_w and n_c of the image.
+
+    Returns
+    -------
+    tf.Tensor
+        float32 scalar.
+    """
+    with get_runtime().tf.name_scope("total_variation_cost"):
+        return _by_entries(squares, shape)
+
+
+def squares_of_neighbours(rows: Any, with_next_row: Any) -> Any:
+    """Return the sum of the squared differences of neighbouring pixels, to the right and below.
+
+    Parameters
+    ----------
+    rows : tf.Tensor or tf.Variable
+        float32 (1, n_h, n_w, n_c), some rows of an image, or all.
+    with_next_row : tf.Tensor or tf.Variable
+        The same with the row below them, if the image has one.
+
+    Returns
+    -------
+    tf.Tensor
+        float32 scalar.
+    """
     tf = get_runtime().tf
-    n_h, n_w, n_c = _dimensions(img)
-    with tf.name_scope("total_variation_cost"):
-        down = tf.reduce_sum(tf.square(img[:, 1:] - img[:, :-1]))
-        right = tf.reduce_sum(tf.square(img[:, :, 1:] - img[:, :, :-1]))
-        return (1 / (4 * n_h * n_w * n_c)) * (down + right)
+    down = tf.reduce_sum(tf.square(with_next_row[:, 1:] - with_next_row[:, :-1]))
+    right = tf.reduce_sum(tf.square(rows[:, :, 1:] - rows[:, :, :-1]))
+    return down + right
 
 
 def gram_matrix(activations: Any, mask: Any = None) -> Any:
@@ -193,7 +283,7 @@ def gram_matrix(activations: Any, mask: Any = None) -> Any:
     Parameters
     ----------
     activations : tf.Tensor or ndarray
-        float32 (1, n_h, n_w, n_c).
+        float32 (1, n_h, n_w, n_c). Of a tensor, n_h and n_w may be unknown.
     mask : tf.Tensor, optional
         float32 (n_h * n_w, 1): how much each position counts.
 
@@ -213,13 +303,13 @@ def gram_matrix(activations: Any, mask: Any = None) -> Any:
     own rounding error does not. On TensorFlow 2.21 the article's own graph is 1.0e-3 off TensorFlow 1.10.1 at step 100,
     and this one 1.4e-4.
     """
-    n_h, n_w, n_c = _dimensions(activations)
+    n_c = int(activations.shape[-1])
     if isinstance(activations, np.ndarray) and mask is None:
-        rows = activations.reshape((n_h * n_w, n_c))
-        return _float64_products(rows).astype(np.float32)
+        return _float64_products(activations.reshape((-1, n_c))).astype(np.float32)
     tf = get_runtime().tf
     with tf.name_scope("gram_matrix"):
-        unrolled = tf.reshape(activations, [n_h * n_w, n_c])
+        positions = tf.TensorShape(activations.shape)[1:3].num_elements()
+        unrolled = tf.reshape(activations, [-1 if positions is None else positions, n_c])
         counted = unrolled if mask is None else mask * unrolled
         return tf.matmul(counted, unrolled, transpose_a=True)
 
@@ -300,20 +390,70 @@ def style_cost(
             with tf.name_scope(_layer_name(a_g, number)):
                 if masks is None:
                     g_s = a_s if len(a_s.shape) == 2 else gram_matrix(a_s)
-                    squares = _squares(g_s, gram_matrix(a_g))
+                    squares = sum_of_squares(g_s, gram_matrix(a_g))
                 else:
-                    styles = zip(tf.unstack(a_s), tf.unstack(masks[number - 1]), tf.unstack(style_weights))
-                    squares = tf.add_n([weight * _squares(g_s, gram_matrix(a_g, mask)) for g_s, mask, weight in styles])
-                # Not a constant: TensorFlow 1.15 would multiply the two factors beforehand where the target is fed, and
-                # not where it is a constant. The last bit of the cost would differ.
-                weight = tf.placeholder_with_default(tf.constant(coefficient, tf.float32), (), name="coefficient")
-                terms.append((1 / (4 * n_c**2 * (n_h * n_w) ** 2)) * squares * weight)
+                    targets = tf.unstack(a_s)
+                    # Not a list: the operations of a style follow on those of the style before.
+                    grams = (gram_matrix(a_g, mask) for mask in tf.unstack(masks[number - 1]))
+                    squares = _over_styles(targets, grams, tf.unstack(style_weights))
+                terms.append(_style_term(squares, n_h * n_w, n_c, coefficient))
         return tf.add_n(terms, name="sum")
 
 
-def _squares(target: Any, g_g: Any) -> Any:
+def style_cost_of_sums(
+    targets: Sequence[Any],
+    grams: Sequence[Sequence[Any]],
+    positions: Sequence[int],
+    style_layer_coefficients: Sequence[float],
+    style_weights: Any = None,
+) -> Any:
+    """Return what `style_cost` does, from the Gram matrices.
+
+    Parameters
+    ----------
+    targets : sequence of tf.Tensor
+        For each style layer, the style image's Gram matrix, float32 (n_c, n_c); with masks (k, n_c, n_c).
+    grams : sequence of sequence of tf.Tensor
+        For each style layer, the generated image's Gram matrix, float32 (n_c, n_c): one, or with masks k. They are
+        named after their layer.
+    positions : sequence of int
+        For each style layer, n_h * n_w.
+    style_layer_coefficients : sequence of float
+        Lambda of each of these layers.
+    style_weights : tf.Tensor, optional
+        With masks, float32 (k,).
+
+    Returns
+    -------
+    tf.Tensor
+        float32 scalar.
+    """
     tf = get_runtime().tf
-    return tf.reduce_sum(tf.square(tf.subtract(tf.convert_to_tensor(target, name="target"), g_g)))
+    terms = []
+    with tf.name_scope("style_cost"):
+        for target, of_styles, n, coefficient in zip(targets, grams, positions, style_layer_coefficients):
+            with tf.name_scope(_layer_name(of_styles[0], len(terms) + 1)):
+                if style_weights is None:
+                    squares = sum_of_squares(target, of_styles[0])
+                else:
+                    squares = _over_styles(tf.unstack(target), of_styles, tf.unstack(style_weights))
+                terms.append(_style_term(squares, n, int(target.shape[-1]), coefficient))
+        return tf.add_n(terms, name="sum")
+
+
+def _over_styles(targets: Sequence[Any], grams: Iterable[Any], weights: Sequence[Any]) -> Any:
+    """Return the sum over the styles of each style's sum of squares times its weight."""
+    tf = get_runtime().tf
+    return tf.add_n([weight * sum_of_squares(g_s, g_g) for g_s, g_g, weight in zip(targets, grams, weights)])
+
+
+def _style_term(squares: Any, positions: int, n_c: int, coefficient: float) -> Any:
+    """Return a layer's share of the style cost."""
+    tf = get_runtime().tf
+    # Not a constant: TensorFlow 1.15 would multiply the two factors beforehand where the target is fed, and not where
+    # it is a constant. The last bit of the cost would differ.
+    weight = tf.placeholder_with_default(tf.constant(coefficient, tf.float32), (), name="coefficient")
+    return (1 / (4 * n_c**2 * positions**2)) * squares * weight
 
 
 def layer_costs(cost: Any) -> List[Any]:

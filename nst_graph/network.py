@@ -3,7 +3,7 @@
 from typing import Any, Callable, Dict, List, Sequence, Tuple
 
 from nst_graph.runtimes import get_runtime
-from nst_graph.vgg19 import LAYERS
+from nst_graph.vgg19 import LAYER_INDICES, LAYERS
 from nst_graph.weights import Weights
 
 _BLOCKS = {layer.name: layer.block for layer in LAYERS}
@@ -83,7 +83,9 @@ def create_output_tensors(
     return outputs[content_layer_index], [outputs[index] for index in style_layer_indices]
 
 
-def layer_outputs(picture: Any, vgg_model: Any, pooling: str = "avg") -> Dict[int, Any]:
+def layer_outputs(
+    picture: Any, vgg_model: Any, pooling: str = "avg", layers: Sequence[int] = LAYER_INDICES
+) -> Dict[int, Any]:
     """Call VGG-19's layers one after the other on a picture.
 
     Parameters
@@ -95,19 +97,20 @@ def layer_outputs(picture: Any, vgg_model: Any, pooling: str = "avg") -> Dict[in
     pooling : str
         `avg`: average pools in place of the max pools, as in the article; a last odd row or column has pools of its
         own. `max`: Keras's own max pools, which leave it out; layers that nothing is left for are missing.
+    layers : sequence of int
+        Indices of the layers to call, by default all. The first one is called on `picture`.
 
     Returns
     -------
     dict
-        For each index of `nst_graph.vgg19.LAYER_INDICES`, the layer's activations, float32 (1, n_h, n_w, n_c).
+        For each of these indices, the layer's activations, float32 (1, n_h, n_w, n_c).
     """
     runtime = get_runtime()
     tf = runtime.tf
-    layers = vgg_model.layers
     outputs = {}
     x = picture
-    for index in range(1, len(layers)):
-        layer = layers[index]
+    for index in layers:
+        layer = vgg_model.layers[index]
         with tf.name_scope(_BLOCKS[layer.name] + "/"):
             is_pool = isinstance(layer, runtime.keras.layers.MaxPooling2D)
             if is_pool and pooling == "max" and 1 in x.shape.as_list()[1:3]:

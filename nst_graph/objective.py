@@ -104,16 +104,8 @@ class Objective:
     def _build(self, settings: Settings, weights: Weights, masked_styles: int) -> None:
         runtime = get_runtime()
         tf = runtime.tf
-        width, height = self.size
         channels = settings.num_color_channels
-        with tf.name_scope("input_var/"):
-            self._picture = tf.placeholder(tf.float32, (1, height, width, channels), name="picture")
-        self.input_var = tf.Variable(
-            self._picture, dtype=tf.float32, expected_shape=(None, None, None, channels), name="input_var"
-        )
-        self._initialize = tf.variables_initializer([self.input_var])
-        with tf.name_scope("input_var/"):
-            self.assign = self.input_var.assign(self._picture).op
+        self._build_input(channels)
         vgg_model = load_vgg19(weights)
         outputs = layer_outputs(self.input_var, vgg_model, settings.pooling)
         content_layers, content_weights = zip(*settings.content_layer_weights)
@@ -144,6 +136,19 @@ class Objective:
         with tf.name_scope("train/"):
             # As the article's optimizer.minimize computes it.
             (self.gradient,) = tf.gradients(j_total, [self.input_var], gate_gradients=True)
+
+    def _build_input(self, channels: int) -> None:
+        """Build `input_var` and what assigns a picture to it."""
+        tf = get_runtime().tf
+        width, height = self.size
+        with tf.name_scope("input_var/"):
+            self._picture = tf.placeholder(tf.float32, (1, height, width, channels), name="picture")
+        self.input_var = tf.Variable(
+            self._picture, dtype=tf.float32, expected_shape=(None, None, None, channels), name="input_var"
+        )
+        self._initialize = tf.variables_initializer([self.input_var])
+        with tf.name_scope("input_var/"):
+            self.assign = self.input_var.assign(self._picture).op
 
     def _placeholders(self, content_layers: Sequence[int], style_layers: Sequence[int], masked_styles: int) -> Targets:
         """Return placeholders for targets, in the form of targets."""
@@ -238,7 +243,7 @@ class Objective:
 
     def evaluate(self) -> Costs:
         """Return the costs of the image in `input_var`, as floats that hold float32 values. Takes a forward pass."""
-        return _floats(self.session.run(self.costs, feed_dict=self._feed))
+        return as_floats(self.session.run(self.costs, feed_dict=self._feed))
 
     def evaluate_with(self, fetch: Any) -> Tuple[Costs, Any]:
         """Return the costs of the image in `input_var` and one fetch more, from one run of the session.
@@ -257,8 +262,9 @@ class Objective:
             As `session.run` returns it.
         """
         costs, fetched = self.session.run([self.costs, fetch], feed_dict=self._feed)
-        return _floats(costs), fetched
+        return as_floats(costs), fetched
 
 
-def _floats(costs: Costs) -> Costs:
+def as_floats(costs: Costs) -> Costs:
+    """Return costs as `session.run` returns them, as floats."""
     return Costs((name, float(cost)) for name, cost in costs.items())
