@@ -233,7 +233,7 @@ class EventLog:
         picture : callable
             Returns the picture, uint8 (h, w, 3), blue, green and red. It is called only if a picture is due.
         """
-        last = self._settings.iterations - 1
+        last = self._settings.total_iterations - 1
         if not self._dispensable.given_up and is_due(iteration, self._pictures_every, last):
             self.picture("generated", iteration, picture())
 

@@ -5,7 +5,7 @@ A graph that does not fit does not fail with an exception: the system ends the p
 
 import os
 import sys
-from typing import Iterator, List, NamedTuple, Optional, Tuple
+from typing import Callable, Iterator, List, NamedTuple, Optional, Tuple
 
 import psutil
 
@@ -157,8 +157,14 @@ def needed(size: Tuple[int, int], deepest_layer: int, vectors: int = 2, masked_s
     return total
 
 
+def needed_in_strips(size: Tuple[int, int], rows: int, vectors: int = 2) -> int:
+    """Return the bytes that a run in strips needs at its peak, see `needed`."""
+    width, height = size
+    return _BASE + width * height * (3 * _FLOAT * (vectors + 2) + 250)
+
+
 def largest_fitting(
-    size: Tuple[int, int], free_bytes: int, deepest_layer: int, vectors: int = 2, masked_styles: int = 0
+    size: Tuple[int, int], free_bytes: int, needed_for: Callable[[Tuple[int, int]], int]
 ) -> Optional[Tuple[int, int]]:
     """Return the largest size of the same proportions that fits into the given bytes.
 
@@ -168,8 +174,8 @@ def largest_fitting(
         Width and height in pixels, for their proportions. The result may be larger.
     free_bytes : int
         For example from `free`.
-    deepest_layer, vectors, masked_styles : int
-        See `needed`.
+    needed_for : callable
+        Takes a size and returns the bytes that it needs, from `needed` or `needed_in_strips`.
 
     Returns
     -------
@@ -177,11 +183,11 @@ def largest_fitting(
         Width and height. The longest side is a multiple of 10; the other is rounded to a pixel. None if not even a
         longest side of 50 fits.
     """
-    # The first layer alone has more bytes for each pixel of the longest side, so this is too large.
-    fits, too_large = 4, max(free_bytes // (10 * _FLOAT * LAYERS[1].channels), 4) + 1
+    # The picture alone has more bytes for each pixel of the longest side, so this is too large.
+    fits, too_large = 4, max(free_bytes // (10 * 3 * _FLOAT), 4) + 1
     while too_large - fits > 1:
         middle = (fits + too_large) // 2
-        if needed(_scaled(size, 10 * middle), deepest_layer, vectors, masked_styles) <= free_bytes:
+        if needed_for(_scaled(size, 10 * middle)) <= free_bytes:
             fits = middle
         else:
             too_large = middle

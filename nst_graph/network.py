@@ -84,7 +84,7 @@ def create_output_tensors(
 
 
 def layer_outputs(
-    picture: Any, vgg_model: Any, pooling: str = "avg", layers: Sequence[int] = LAYER_INDICES
+    picture: Any, vgg_model: Any, pooling: str = "avg", layers: Sequence[int] = LAYER_INDICES, scope: str = ""
 ) -> Dict[int, Any]:
     """Call VGG-19's layers one after the other on a picture.
 
@@ -99,6 +99,8 @@ def layer_outputs(
         own. `max`: Keras's own max pools, which leave it out; layers that nothing is left for are missing.
     layers : sequence of int
         Indices of the layers to call, by default all. The first one is called on `picture`.
+    scope : str
+        What the operations' names begin with: "", or a name scope that ends with a slash.
 
     Returns
     -------
@@ -111,7 +113,7 @@ def layer_outputs(
     x = picture
     for index in layers:
         layer = vgg_model.layers[index]
-        with tf.name_scope(_BLOCKS[layer.name] + "/"):
+        with tf.name_scope(f"{scope}{_BLOCKS[layer.name]}/"):
             is_pool = isinstance(layer, runtime.keras.layers.MaxPooling2D)
             if is_pool and pooling == "max" and 1 in x.shape.as_list()[1:3]:
                 break

@@ -1,13 +1,15 @@
 """What is minimised: one graph and one session for one picture size. It turns an image into costs and a gradient."""
 
 import contextlib
-from typing import Any, Dict, Iterator, Sequence, Tuple
+from typing import Any, ContextManager, Dict, List, Sequence, Tuple, Union
 
 import numpy as np
 
+from nst_graph import precision
 from nst_graph.costs import Costs, content_layers_cost, layer_costs, style_cost, total_cost, total_variation_cost
-from nst_graph.network import layer_outputs, load_vgg19
+from nst_graph.network import layer_outputs
 from nst_graph.runtimes import get_runtime
+from nst_graph.session import NetworkSession
 from nst_graph.settings import Settings
 from nst_graph.targets import Grams, Targets, for_positions, style_target
 from nst_graph.vgg19 import LAYERS, feature_map_size
@@ -27,10 +29,13 @@ class Objective:
     settings : Settings
         Its layers, coefficients, pooling and weights of the costs. Where pictures keep their proportions, the graph has
         the network once more, for style images of any size.
-    weights : Weights
-        Of VGG-19, from `nst_graph.weights.find_weights`.
+    network : NetworkSession or Weights
+        A session with VGG-19 in it, which other objectives share and which the caller closes; or the weights, from
+        `nst_graph.weights.find_weights`, for a session of its own.
     masked_styles : int
         Number of styles that have masks; 0 is one target for the whole image.
+    scope : str
+        What the names of the operations begin with, for objectives that share a session: `200x150` for example.
 
     Raises
     ------
@@ -51,6 +56,8 @@ class Objective:
         Assigns a picture to `input_var`.
     costs : Costs
         Scalar tensors by name.
+    scope : str
+        What the names of the operations begin with: "", or a name with a slash at the end.
 
     Examples
     --------
@@ -60,16 +67,28 @@ class Objective:
     ...     costs, gradient = objective.evaluate_with(objective.gradient)
     """
 
-    def __init__(self, size: Tuple[int, int], settings: Settings, weights: Weights, masked_styles: int = 0) -> None:
+    def __init__(
+        self,
+        size: Tuple[int, int],
+        settings: Settings,
+        network: Union[NetworkSession, Weights],
+        masked_styles: int = 0,
+        scope: str = "",
+    ) -> None:
         self.size = size
         self._layers = [index for index, _ in settings.style_layer_weights]
         self._pooling = settings.pooling
         settings.check_layers(size)
-        runtime = get_runtime()
         with contextlib.ExitStack() as stack:
-            self.session = stack.enter_context(contextlib.closing(runtime.new_session()))
-            with self.building():
-                self._build(settings, weights, masked_styles)
+            if isinstance(network, NetworkSession):
+                network.reopen()
+            else:
+                bfloat16 = precision.resolved(settings.precision) == "bfloat16"
+                network = stack.enter_context(NetworkSession(network, bfloat16, settings.threads))
+            self._network = network
+            self.session = network.session
+            with self.building() as tf, tf.name_scope(scope) if scope else contextlib.nullcontext("") as self.scope:
+                self._build(settings, masked_styles)
             self._resources = stack.pop_all()
 
     def __enter__(self) -> "Objective":
@@ -79,48 +98,36 @@ class Objective:
         self.close()
 
     def close(self) -> None:
-        """Close the session. The graph is freed when nothing refers to it any more."""
+        """Close the session if it is this objective's own."""
         self._resources.close()
 
-    @contextlib.contextmanager
-    def building(self) -> Iterator[Any]:
-        """Enter the graph to add operations, an optimiser's for example. `finalize` ends this.
-
-        Outside, a process notices nothing of the graph: the minutes of training need only the session.
-
-        Yields
-        ------
-        module
-            The namespace of TensorFlow 1.
-        """
-        runtime = get_runtime()
-        with runtime.scope(self.session):
-            yield runtime.tf
+    def building(self) -> ContextManager[Any]:
+        """Enter the graph to add operations, an optimiser's for example: see `NetworkSession.building`."""
+        return self._network.building()
 
     def finalize(self) -> None:
         """Close the graph: from here on, whatever would add an operation to it raises RuntimeError."""
-        self.session.graph.finalize()
+        self._network.finalize()
 
-    def _build(self, settings: Settings, weights: Weights, masked_styles: int) -> None:
+    def _build(self, settings: Settings, masked_styles: int) -> None:
         runtime = get_runtime()
         tf = runtime.tf
         channels = settings.num_color_channels
         self._build_input(channels)
-        vgg_model = load_vgg19(weights)
-        outputs = layer_outputs(self.input_var, vgg_model, settings.pooling)
+        vgg_model = self._network.vgg_model
+        outputs = layer_outputs(self.input_var, vgg_model, settings.pooling, scope=self.scope)
         content_layers, content_weights = zip(*settings.content_layer_weights)
         style_layers, coefficients = zip(*settings.style_layer_weights)
         self._x_contents, self._x_styles = ([outputs[index] for index in of] for of in (content_layers, style_layers))
         if settings.keeps_proportions:
-            with tf.name_scope("other_size"):
-                self._other = tf.placeholder(tf.float32, (1, None, None, channels), name="picture")
-            others = layer_outputs(self._other, vgg_model, settings.pooling)
+            self._other, others = self._network.outputs_of_any_size(settings.pooling)
             self._other_styles = [others[index] for index in style_layers]
         self._inference = {runtime.keras.backend.learning_phase(): 0}
 
         self._targets = self._placeholders(content_layers, style_layers, masked_styles)
         self._feed: Dict[Any, np.ndarray] = {}
 
+        before = self._count()
         j_content = content_layers_cost(self._targets.content, self._x_contents, content_weights)
         j_style = style_cost(
             self._targets.style,
@@ -133,21 +140,36 @@ class Objective:
         j_total = total_cost(j_content, j_style, settings.alpha, settings.beta, j_tv, settings.tv_weight)
         several = len(content_layers) > 1
         self.costs = Costs.of(j_content, j_style, j_total, j_tv, layer_costs(j_content) if several else ())
-        with tf.name_scope("train/"):
+        self._kept = self._kept_since(before)
+        with tf.name_scope(self.scope + "train/"):
             # As the article's optimizer.minimize computes it.
             (self.gradient,) = tf.gradients(j_total, [self.input_var], gate_gradients=True)
+
+    def _count(self) -> int:
+        return len(self.session.graph.get_operations())
+
+    def _kept_since(self, before: int) -> List[Any]:
+        """Return what runs of the session must fetch so that TensorFlow does not put it into bfloat16.
+
+        Parameters
+        ----------
+        before : int
+            `_count()` before the operations were added. All from there on are kept, but for placeholders.
+        """
+        added = self.session.graph.get_operations()[before:] if self._network.bfloat16 else []
+        return [operation for operation in added if operation.type != "Placeholder"]
 
     def _build_input(self, channels: int) -> None:
         """Build `input_var` and what assigns a picture to it."""
         tf = get_runtime().tf
         width, height = self.size
-        with tf.name_scope("input_var/"):
+        with tf.name_scope(self.scope + "input_var/"):
             self._picture = tf.placeholder(tf.float32, (1, height, width, channels), name="picture")
         self.input_var = tf.Variable(
             self._picture, dtype=tf.float32, expected_shape=(None, None, None, channels), name="input_var"
         )
         self._initialize = tf.variables_initializer([self.input_var])
-        with tf.name_scope("input_var/"):
+        with tf.name_scope(self.scope + "input_var/"):
             self.assign = self.input_var.assign(self._picture).op
 
     def _placeholders(self, content_layers: Sequence[int], style_layers: Sequence[int], masked_styles: int) -> Targets:
@@ -156,20 +178,25 @@ class Objective:
         contents, styles, masks = [], [], []
         for index, x_content in zip(content_layers, self._x_contents):
             scope = f"{LAYERS[index].name}/" if len(content_layers) > 1 else ""
-            with tf.name_scope("content_cost/" + scope):
+            with tf.name_scope(f"{self.scope}content_cost/{scope}"):
                 contents.append(tf.placeholder(tf.float32, x_content.shape, name="target"))
         for index in style_layers:
             layer = LAYERS[index]
             each = (masked_styles,) if masked_styles else ()
-            with tf.name_scope(f"style_cost/{layer.name}/"):
+            with tf.name_scope(f"{self.scope}style_cost/{layer.name}/"):
                 styles.append(tf.placeholder(tf.float32, (*each, layer.channels, layer.channels), name="target"))
                 if masked_styles:
                     masks.append(tf.placeholder(tf.float32, (*each, self.positions(index), 1), name="masks"))
         if not masked_styles:
             return Targets(tuple(contents), tuple(styles))
-        with tf.name_scope("style_cost/"):
+        with tf.name_scope(self.scope + "style_cost/"):
             weights = tf.placeholder(tf.float32, (masked_styles,), name="style_weights")
         return Targets(tuple(contents), tuple(styles), tuple(masks), weights)
+
+    @property
+    def roots(self) -> Tuple[Any, ...]:
+        """Operations that need everything of the graph but an optimiser, for drawings of it."""
+        return self.assign, self.costs.total.op
 
     def positions(self, index: int) -> int:
         """Return the number of positions, n_h * n_w, of a layer at this size."""
@@ -191,7 +218,7 @@ class Objective:
         """
         # As in the article, the variable begins as the content image.
         self.session.run(self._initialize, feed_dict={self._picture: content_img})
-        return tuple(self.session.run(self._x_contents, feed_dict=self._inference))
+        return tuple(self._in_float32(self._x_contents, self._inference))
 
     def style_target(self, style_img: np.ndarray) -> Grams:
         """Return the Gram matrices of an image. An image of the objective's size stays in `input_var`.
@@ -210,8 +237,8 @@ class Objective:
         _, height, width, _ = style_img.shape
         if (width, height) == self.size:
             self.set_image(style_img)
-            return style_target(self.session.run(self._x_styles, feed_dict=self._inference))
-        activations = self.session.run(self._other_styles, feed_dict={self._other: style_img, **self._inference})
+            return style_target(self._in_float32(self._x_styles, self._inference))
+        activations = self._network.float32.run(self._other_styles, {self._other: style_img, **self._inference})
         positions = [a_s.shape[1] * a_s.shape[2] for a_s in activations]
         return for_positions(style_target(activations), positions, [self.positions(index) for index in self._layers])
 
@@ -242,8 +269,17 @@ class Objective:
         return np.asarray(self.session.run(self.input_var))
 
     def evaluate(self) -> Costs:
-        """Return the costs of the image in `input_var`, as floats that hold float32 values. Takes a forward pass."""
-        return as_floats(self.session.run(self.costs, feed_dict=self._feed))
+        """Return the costs of the image in `input_var`, as floats that hold float32 values. Takes a forward pass.
+
+        It is made in float32, also where the steps are in bfloat16.
+        """
+        return as_floats(self._in_float32(self.costs, self._feed))
+
+    def _in_float32(self, fetches: Any, feed: Dict[Any, Any]) -> Any:
+        session = self._network.float32
+        if session is not self.session:
+            session.run(self._initialize, feed_dict={self._picture: self.image()})
+        return session.run(fetches, feed_dict=feed)
 
     def evaluate_with(self, fetch: Any) -> Tuple[Costs, Any]:
         """Return the costs of the image in `input_var` and one fetch more, from one run of the session.
@@ -261,7 +297,7 @@ class Objective:
         fetched : object
             As `session.run` returns it.
         """
-        costs, fetched = self.session.run([self.costs, fetch], feed_dict=self._feed)
+        costs, fetched, *_ = self.session.run([self.costs, fetch, *self._kept], feed_dict=self._feed)
         return as_floats(costs), fetched
 
 

@@ -43,6 +43,8 @@ class Run(NamedTuple):
         or after the one that follows it.
     roots : tuple of tf.Operation
         Operations that need everything of the run's graph: the assignment of a picture, the training step, the costs.
+    stages : tuple
+        For each stage its size, width and height, and its training steps.
     """
 
     settings: Settings
@@ -54,6 +56,7 @@ class Run(NamedTuple):
     record: Record
     state: Callable[[], State]
     roots: Tuple[Any, ...]
+    stages: Tuple[Tuple[Tuple[int, int], int], ...]
 
 
 class Progress(NamedTuple):
@@ -416,15 +419,26 @@ class Announcement(Observer):
             self._times.append(time.perf_counter())
             if len(self._times) > self._TIMED:
                 pace = (self._times[-1] - self._times[0]) / self._TIMED
-                self._say(f"about {_duration(pace * (self._run.iterations - progress.iteration - 1))}, ")
+                self._say(f"about {_duration(pace * self._steps_left(progress.iteration))}, ")
 
     def end(self) -> None:
         """Say the line without a time if the run was too short for one."""
         if len(self._times) <= self._TIMED:
             self._say("")
 
+    def _steps_left(self, iteration: int) -> float:
+        """Return how many steps of the present size take as long as the rest: time is proportional to pixels."""
+        left, begin, now = 0.0, 0, 0
+        for (width, height), iterations in self._run.stages:
+            begin += iterations
+            steps = min(begin - iteration - 1, iterations)
+            if steps >= 0:
+                now = now or width * height
+                left += steps * width * height / now
+        return left
+
     def _say(self, duration: str) -> None:
-        height, width = self._run.content.shape[:2]
+        width, height = self._run.stages[-1][0]
         settings = self._run.settings
         self._announce(
             f"{width}x{height}, {self._run.iterations} iterations of {settings.optimizer}, {duration}"

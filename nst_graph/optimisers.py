@@ -12,6 +12,10 @@ from nst_graph.objective import Objective
 OptimiserState = Dict[str, np.ndarray]
 
 
+#: What L-BFGS must tolerate in bfloat16. Costs differ by up to 1% there, and the difference of two by twice that.
+NOISE = 0.02
+
+
 class Optimiser:
     """Moves the image of an objective, step by step.
 
@@ -72,11 +76,14 @@ class Adam(Optimiser):
         self.objective = objective
         with objective.building() as tf:
             optimizer = tf.train.AdamOptimizer(learning_rate)
-            with tf.name_scope("train/"):
+            with tf.name_scope(objective.scope + "train/"):
                 self._train_op = optimizer.apply_gradients([(objective.gradient, objective.input_var)])
             self._variables = optimizer.variables()
+            # Without the scope: a state fits another objective of the same size.
+            self._names = [variable.op.name[len(objective.scope) :] for variable in self._variables]
             # Never tf.global_variables_initializer(): it would put random numbers in place of the pretrained weights.
-            self._initialize = tf.variables_initializer(self._variables)
+            with tf.name_scope(objective.scope):
+                self._initialize = tf.variables_initializer(self._variables)
         objective.finalize()
         self.operations = (self._train_op,)
 
@@ -92,13 +99,13 @@ class Adam(Optimiser):
     def state(self) -> OptimiserState:
         """Return Adam's variables: both moments, float32 (1, h, w, 3), and the powers of beta1 and beta2."""
         values = self.objective.session.run(self._variables)
-        return {variable.op.name: value for variable, value in zip(self._variables, values)}
+        return dict(zip(self._names, values))
 
     def restore(self, state: OptimiserState) -> None:
         """Set Adam's variables."""
         initializers = [variable.initializer for variable in self._variables]
         # An initialiser assigns its second input. Feeding that input sets any value without a new operation.
-        feed = {op.inputs[1]: state[variable.op.name] for op, variable in zip(initializers, self._variables)}
+        feed = {op.inputs[1]: state[name] for op, name in zip(initializers, self._names)}
         self.objective.session.run(initializers, feed_dict=feed)
 
 
@@ -111,17 +118,19 @@ class LBFGS(Optimiser):
         Not finalised yet; it is afterwards.
     history : int
         Pairs of images and gradients that are kept, two arrays of the image's size each.
+    noise : float
+        Share of the total cost by which a step may raise it: `NOISE` for an objective in bfloat16.
 
     Notes
     -----
     Source: L. Gatys et al. 2015 use L-BFGS. See `nst_graph.lbfgs`.
     """
 
-    def __init__(self, objective: Objective, history: int = 20) -> None:
+    def __init__(self, objective: Objective, history: int = 20, noise: float = 0.0) -> None:
         self.objective = objective
         objective.finalize()
         self.operations = (objective.gradient.op,)
-        self._method = lbfgs.LBFGS(self._evaluate, history)
+        self._method = lbfgs.LBFGS(self._evaluate, history, noise=noise)
         self._fresh = True
 
     def _evaluate(self, x: np.ndarray) -> Tuple[List[float], np.ndarray]:
@@ -147,7 +156,8 @@ class LBFGS(Optimiser):
         return 0 if self._fresh else self._method.evaluations
 
     def reset(self) -> None:
-        """Forget all steps; the next one begins at the objective's image."""
+        """Forget all steps and free their memory; the next step begins at the objective's image."""
+        self._method.start(np.empty(0, np.float32))
         self._fresh = True
 
     def step(self) -> Costs:

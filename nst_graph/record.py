@@ -6,7 +6,7 @@ The text is JSON. It is stored in pictures and checkpoints, and `nst-graph show`
 import dataclasses
 import json
 import reprlib
-from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple, Union
 
 from nst_graph import __version__
 from nst_graph.errors import SettingError
@@ -14,7 +14,7 @@ from nst_graph.inputs import Inputs, Source, Style
 from nst_graph.settings import Settings, check_names
 
 #: What changes neither the picture nor the costs, and the paths, which a record has in another place.
-_LEFT_OUT = ("content_img_path", "style_img_path", "generated_img_path", "log_graph", "log_pictures_every")
+_LEFT_OUT = ("content_img_path", "style_img_path", "generated_img_path", "log_graph", "log_pictures_every", "threads")
 
 _NAMES = [field.name for field in dataclasses.fields(Settings) if field.name not in _LEFT_OUT]
 
@@ -83,14 +83,28 @@ class Record(NamedTuple):
         masks = [None if mask is None else _path(mask) for mask in self.masks]
         return [Style(*style) for style in zip(paths, self.weights, masks)]
 
+    def as_long_as(self, other: Union["Record", Settings]) -> "Record":
+        """Return this record with the number of iterations of another run, of the last stage if there are several.
+
+        It is the record itself if the two have different stages.
+        """
+        settings = other if isinstance(other, Settings) else Settings(**other.settings)
+        stages = self.settings["stages"]
+        if stages is None or settings.stages is None:
+            return self._replace(settings={**self.settings, "iterations": settings.iterations})
+        *before, (side, _) = stages
+        if [*before, side] != [*settings.stages[:-1], settings.stages[-1][0]]:
+            return self
+        return self._replace(settings={**self.settings, "stages": settings.stages})
+
     def difference_from(self, other: "Record") -> str:
         """Return in what this run differs from another, in words; "" if both make the same picture.
 
         Where the files lie does not matter, nor do the versions.
         """
         for name, value in self.settings.items():
-            # Before they are looked for, nobody knows which weights `auto` is.
-            if value != other.settings[name] and not (name == "weights" and "auto" in (value, other.settings[name])):
+            # What `auto` is, nobody knows before a run begins.
+            if value != other.settings[name] and "auto" not in (value, other.settings[name]):
                 return f"{name} is {value} here and {other.settings[name]} there"
         if len(self.styles) != len(other.styles) or self.weights != other.weights:
             return f"the weights of the styles are {self.weights} here and {other.weights} there"

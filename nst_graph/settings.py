@@ -167,6 +167,60 @@ def _layer(name: str, layer: Any) -> int:
     raise SettingError(f"{name}: there is no layer {reprlib.repr(layer)}{hint}")
 
 
+def _stages(name: str, value: Any) -> Tuple[Tuple[int, int], ...]:
+    """Return pairs of longest side and iterations; from pairs, or from text like 200:60,400:60."""
+    requirement = "longest sides that grow, each with its iterations, like 200:60,400:60"
+    if isinstance(value, str):
+        value = [part.strip().split(":") for part in value.split(",")]
+        if not all(word.isdecimal() and len(word) < 10 for pair in value for word in pair):
+            raise _refuse(name, requirement, value)
+        value = [list(map(int, pair)) for pair in value]
+    if not isinstance(value, (list, tuple)) or not value:
+        raise _refuse(name, requirement, value)
+    if not all(isinstance(pair, (list, tuple)) and len(pair) == 2 for pair in value):
+        raise _refuse(name, requirement, value)
+    side, count = _integer(1, _LONGEST_SIDE), _integer(1)
+    stages = tuple(
+        (side("each longest side of " + name, longest), count("each number of iterations of " + name, iterations))
+        for longest, iterations in value
+    )
+    sides = [longest for longest, _ in stages]
+    if any(after <= before for before, after in zip(sides, sides[1:])):
+        raise _refuse(name, requirement, value)
+    return stages
+
+
+def _word_or_integer(low: int, *words: str) -> _Check:
+    """Return a check for one of some words, or a whole number, which may be text."""
+
+    def check(name: str, value: Any) -> Union[str, int]:
+        if isinstance(value, str):
+            if value in words:
+                return value
+            value = int(value) if value.isdecimal() and len(value) < 10 else value
+        whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+        if not whole or not low <= value <= _LONGEST_SIDE:
+            raise _refuse(name, f"{' or '.join(words)}, or a whole number from {low} to {_LONGEST_SIDE}", value)
+        return int(value)
+
+    return check
+
+
+def _word(value: Any) -> str:
+    if isinstance(value, tuple):
+        return ",".join(_word(entry) for entry in value)
+    text = str(value)
+    return text[:-2] if isinstance(value, float) and text.endswith(".0") else text
+
+
+def _layers_word(value: Sequence[Tuple[int, float]]) -> str:
+    return ",".join(f"{LAYERS[index].name}:{_word(weight)}" for index, weight in value)
+
+
+def _stages_word(value: Sequence[Tuple[int, int]]) -> str:
+    return ",".join(f"{longest}:{iterations}" for longest, iterations in value)
+
+
 def _setting(
     default: Any,
     check: _Check,
@@ -181,6 +235,7 @@ def _setting(
     alias: str = "",
     text: bool = False,
     keyword: bool = True,
+    word: Callable[[Any], str] = _word,
 ) -> Any:
     """Declare a constant: everything that is known of it stands in this one place.
 
@@ -209,13 +264,15 @@ def _setting(
         Whether a word is the value as it stands, and not read as Python reads a number or a list.
     keyword : bool
         Whether `nst_graph.stylize` takes it as a keyword.
+    word : callable
+        Returns a value as an option takes it.
     """
     metadata = {name: value for name, value in locals().items() if name != "default"}
     return dataclasses.field(default=default, metadata=metadata)
 
 
 #: Groups of constants, in the order of the help.
-GROUPS = ("size", "costs", "layers", "start and optimiser", "colours", "others")
+GROUPS = ("size", "costs", "layers", "start and optimiser", "stages, speed and memory", "colours", "others")
 
 #: Values of `init` that name no file.
 INIT_WORDS = ("noise", "content", "style")
@@ -374,6 +431,7 @@ class Settings:
         option="--content-layers",
         takes="L[:X],...",
         text=True,
+        word=_layers_word,
     )
     style_layers: Optional[Tuple[Tuple[int, float], ...]] = _setting(
         None,
@@ -383,6 +441,7 @@ class Settings:
         option="--style-layers",
         takes="L[:X],...",
         text=True,
+        word=_layers_word,
     )
     pooling: str = _setting(
         "avg",
@@ -396,7 +455,7 @@ class Settings:
     iterations: int = _setting(
         500,
         _integer(0),
-        "training steps",
+        "training steps; with --start-size at each size",
         group="start and optimiser",
         constant="NUM_ITERATIONS",
         article=True,
@@ -430,6 +489,53 @@ class Settings:
         takes="WORD|FILE",
         text=True,
         keyword=False,
+    )
+    start_size: Optional[Union[str, int]] = _setting(
+        None,
+        _optional(_word_or_integer(1, "half")),
+        "longest side to begin at; it doubles up to the full size. half: half the full size, then the full size",
+        group="stages, speed and memory",
+        option="--start-size",
+        takes="N|half",
+        text=True,
+    )
+    stages: Optional[Tuple[Tuple[int, int], ...]] = _setting(
+        None,
+        _optional(_stages),
+        "longest side and iterations of each stage, like 200:60,400:60; the last side is the size",
+        group="stages, speed and memory",
+        option="--stages",
+        takes="N:I,...",
+        text=True,
+        word=_stages_word,
+    )
+    precision: str = _setting(
+        "float32",
+        _choice("float32", "bfloat16", "auto"),
+        "float32; bfloat16: half the time where the processor has instructions for it, costs within 1%; auto: where it "
+        "has them",
+        group="stages, speed and memory",
+        option="--precision",
+        takes="KIND",
+        text=True,
+    )
+    strips: Union[str, int] = _setting(
+        "auto",
+        _word_or_integer(2, "auto", "off"),
+        "the same gradient in strips of ROWS rows, in a fraction of the memory; auto: where the memory that is free "
+        "does not suffice without",
+        group="stages, speed and memory",
+        option="--strips",
+        takes="auto|off|ROWS",
+        text=True,
+    )
+    threads: Optional[int] = _setting(
+        None,
+        _optional(_integer(1, 4096)),
+        "TensorFlow's threads; without it one for each core",
+        group="stages, speed and memory",
+        option="--threads",
+        takes="N",
     )
     preserve_colors: str = _setting(
         "none",
@@ -502,6 +608,11 @@ class Settings:
                 f"there are {len(self.style_layer_coefficients)} coefficients "
                 f"and {len(self.style_layer_indices)} layers"
             )
+        full = self.size if isinstance(self.size, int) else max(self.size)
+        if self.stages is not None and self.stages[-1][0] != full:
+            raise SettingError(
+                f"STAGES must end with the longest side of the size, {full}, not with {self.stages[-1][0]}; change one"
+            )
         if self.alpha == self.beta == self.tv_weight == 0:
             raise SettingError("ALPHA and BETA must not both be 0: there would be no cost to train on")
         check_effects(self, [field.name for field in _changed(self)])
@@ -535,6 +646,11 @@ class Settings:
                 f"a picture of {size[0]}x{size[1]} has nothing left at {LAYERS[self.deepest_layer].name} with "
                 f"{self.pooling} pools; choose a larger size or layers before it"
             )
+
+    @property
+    def total_iterations(self) -> int:
+        """Training steps of all stages, as far as they are known before the picture is: see `start_size`."""
+        return self.iterations if self.stages is None else sum(iterations for _, iterations in self.stages)
 
     def with_seed(self) -> "Settings":
         """Return settings with a seed: this one, or a random one in place of None, so that the run can be repeated."""
@@ -582,6 +698,8 @@ def _changed(settings: Settings) -> List["dataclasses.Field[Any]"]:
 #: Constants that do nothing where something else is chosen: the constant, whether that is so, and the choice.
 _WITHOUT_EFFECT: Tuple[Tuple[str, Callable[[Settings], bool], str], ...] = (
     ("learning_rate", lambda settings: settings.optimizer == "lbfgs", "the optimizer lbfgs"),
+    ("iterations", lambda settings: settings.stages is not None, "stages, which have iterations of their own"),
+    ("start_size", lambda settings: settings.stages is not None, "stages, which say where they begin"),
     ("noise_ratio", lambda settings: settings.init != "noise", "another init than noise"),
     (
         "enlarge",
@@ -608,6 +726,38 @@ def check_effects(settings: Settings, given: Collection[str]) -> None:
     for name, has_none, choice in _WITHOUT_EFFECT:
         if name in given and has_none(settings):
             raise SettingError(f"{name} has no effect with {choice}: leave one of the two out")
+
+
+#: Constants that go well together, by the name of the preset. `fast` is the article's cost and look in a tenth of the
+#: time; docs/speed.md has the figures.
+PRESETS: Dict[str, Dict[str, Any]] = {
+    "fast": {"optimizer": "lbfgs", "precision": "auto", "start_size": "half", "iterations": 70},
+}
+
+
+def with_preset(preset: Optional[str], given: Mapping[str, Any]) -> Dict[str, Any]:
+    """Return constants that were given, and those of a preset where none was given.
+
+    Parameters
+    ----------
+    preset : str or None
+        One of `PRESETS`; None adds nothing.
+    given : mapping
+        Values by attribute of `Settings`. What has no effect beside them is left out of the preset.
+
+    Raises
+    ------
+    SettingError
+        If there is no such preset.
+    """
+    if preset is None:
+        return dict(given)
+    constants = {**PRESETS[_choice(*PRESETS)("preset", preset)], **given}
+    if constants.get("stages") is not None:
+        for name in ("start_size", "iterations"):
+            if name not in given:
+                del constants[name]
+    return constants
 
 
 def _attributes() -> str:
@@ -693,18 +843,9 @@ def takes_constants(function: _Function) -> _Function:
     return cast(_Function, checked)
 
 
-def _word(value: Any) -> str:
-    if isinstance(value, tuple):
-        return ",".join(_word(entry) for entry in value)
-    text = str(value)
-    return text[:-2] if isinstance(value, float) and text.endswith(".0") else text
-
-
 def word_of(field: "dataclasses.Field[Any]", value: Any) -> str:
     """Return a constant's value as an option takes it: `block3_conv1:0.5,block4_conv2:0.5` for layers."""
-    if field.metadata["takes"].startswith("L[:X]") and value is not None:
-        return ",".join(f"{LAYERS[index].name}:{_word(weight)}" for index, weight in value)
-    return _word(value)
+    return "None" if value is None else str(field.metadata["word"](value))
 
 
 def _parse(field: "dataclasses.Field[Any]", text: str) -> Any:

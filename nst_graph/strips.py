@@ -1,7 +1,7 @@
 """Costs and gradient in horizontal strips, for pictures whose activations do not fit into memory."""
 
 import itertools
-from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
@@ -16,9 +16,10 @@ from nst_graph.costs import (
     total_cost,
     total_variation_cost_of_sum,
 )
-from nst_graph.network import layer_outputs, load_vgg19
+from nst_graph.network import layer_outputs
 from nst_graph.objective import Objective, as_floats
 from nst_graph.runtimes import get_runtime
+from nst_graph.session import NetworkSession
 from nst_graph.settings import Settings
 from nst_graph.targets import Grams, Targets, for_positions
 from nst_graph.vgg19 import LAYERS, feature_map_size
@@ -80,7 +81,7 @@ class _Block:
         From `nst_graph.network.load_vgg19`.
     layers : sequence of int
         Indices of the block's layers that are computed.
-    pooling : str
+    pooling, scope : str
         See `nst_graph.network.layer_outputs`.
 
     Attributes
@@ -100,30 +101,38 @@ class _Block:
         (k, rows * n_w, 1).
     sums : list of _Sum
         What the costs need of this block.
+    kept : list of tf.Operation
+        What is fetched besides, so that the sums stay in float32.
     """
 
-    def __init__(self, vgg_model: Any, layers: Sequence[int], pooling: str) -> None:
+    def __init__(self, vgg_model: Any, layers: Sequence[int], pooling: str, scope: str) -> None:
         tf = get_runtime().tf
+        self._scope = scope
         self.layers = layers
         self.halo = sum(LAYERS[index].is_convolution for index in layers)
         self.targets: Dict[int, Any] = {}
         self.masks: Dict[int, Any] = {}
         self.sums: List[_Sum] = []
+        self.kept: List[Any] = []
         self.own: Dict[int, Any] = {}
         first = LAYERS[layers[0]]
-        with tf.name_scope(f"{first.block}/"):
+        with tf.name_scope(f"{scope}{first.block}/"):
             self.strip = tf.placeholder(tf.float32, (1, None, None, first.in_channels), name="strip")
             self.above, self.below = (tf.placeholder(tf.int32, (), name=name) for name in ("above", "below"))
         x, above, below, halo = self.strip, self.above, self.below, self.halo
         for index in layers:
-            x = layer_outputs(x, vgg_model, pooling, [index])[index]
-            with tf.name_scope(_scope(index)):
+            x = layer_outputs(x, vgg_model, pooling, [index], scope)[index]
+            with tf.name_scope(self.scope_of(index)):
                 if LAYERS[index].is_convolution:
                     halo -= 1
                     wanted_above, wanted_below = tf.minimum(above, halo), tf.minimum(below, halo)
                     x = _inner_rows(x, above - wanted_above, below - wanted_below)
                     above, below = wanted_above, wanted_below
                 self.own[index] = _inner_rows(x, above, below) if halo else x
+
+    def scope_of(self, index: int) -> str:
+        """Return the name scope of a layer, which its costs are named after."""
+        return f"{self._scope}{LAYERS[index].block}/{LAYERS[index].name}/"
 
     def add_sum(self, part: Any) -> _Sum:
         """Take a sum over the strip's own positions into `sums` and return it."""
@@ -142,7 +151,7 @@ class _Block:
             strip's own rows is fed to the placeholder `pooled_gradient`.
         """
         tf = get_runtime().tf
-        with tf.name_scope("train/"):
+        with tf.name_scope(self._scope + "train/"):
             parts, gradients = [each.part for each in self.sums], [each.gradient for each in self.sums]
             if goes_on:
                 pooled = self.own[self.layers[-1]]
@@ -163,11 +172,6 @@ class _Block:
             yield _Strip(start, stop, max(start - self.halo, 0), min(stop + self.halo, height))
 
 
-def _scope(index: int) -> str:
-    """Return the name scope of a layer, which its costs are named after."""
-    return f"{LAYERS[index].block}/{LAYERS[index].name}/"
-
-
 def _inner_rows(x: Any, above: Any, below: Any) -> Any:
     """Cut rows off activations, float32 (1, rows, w, c). A cut along the FIRST axis copies nothing."""
     tf = get_runtime().tf
@@ -180,7 +184,7 @@ class Strips(Objective):
 
     Parameters
     ----------
-    size, settings, weights, masked_styles : object
+    size, settings, network, masked_styles, scope : object
         See `Objective`. A style image may be of any size, whatever the settings say.
     rows : int
         How many rows of a block's input are computed at a time; at least 2. See `rows_for`.
@@ -206,18 +210,25 @@ class Strips(Objective):
     """
 
     def __init__(
-        self, size: Tuple[int, int], settings: Settings, weights: Weights, masked_styles: int = 0, *, rows: int
+        self,
+        size: Tuple[int, int],
+        settings: Settings,
+        network: Union[NetworkSession, Weights],
+        masked_styles: int = 0,
+        scope: str = "",
+        *,
+        rows: int,
     ) -> None:
         self._rows = max(rows - rows % 2, 2)
-        super().__init__(size, settings, weights, masked_styles)
+        super().__init__(size, settings, network, masked_styles, scope)
 
-    def _build(self, settings: Settings, weights: Weights, masked_styles: int) -> None:
+    def _build(self, settings: Settings, masked_styles: int) -> None:
         tf = get_runtime().tf
         self._build_input(settings.num_color_channels)
-        vgg_model = load_vgg19(weights)
+        vgg_model = self._network.vgg_model
         self._contents = [index for index, _ in settings.content_layer_weights]
         self._blocks = [
-            _Block(vgg_model, list(layers), settings.pooling)
+            _Block(vgg_model, list(layers), settings.pooling, self.scope)
             for _, layers in itertools.groupby(range(1, settings.deepest_layer + 1), lambda index: LAYERS[index].block)
         ]
         block_of = {index: block for block in self._blocks for index in block.layers}
@@ -225,33 +236,36 @@ class Strips(Objective):
         squares = []
         for index in self._contents:
             block = block_of[index]
-            own = block.own[index]
-            with tf.name_scope(_scope(index)):
+            own, before = block.own[index], self._count()
+            with tf.name_scope(block.scope_of(index)):
                 block.targets[index] = tf.placeholder(tf.float32, own.shape, name="target")
                 squares.append(block.add_sum(sum_of_squares(block.targets[index], own)))
+            block.kept += self._kept_since(before)
         grams = []
         for index in self._layers:
             block = block_of[index]
-            own = block.own[index]
-            with tf.name_scope(_scope(index)):
+            own, before = block.own[index], self._count()
+            with tf.name_scope(block.scope_of(index)):
                 if masked_styles:
                     block.masks[index] = tf.placeholder(tf.float32, (masked_styles, None, 1), name="masks")
                     of_styles = [gram_matrix(own, mask) for mask in tf.unstack(block.masks[index])]
                 else:
                     of_styles = [gram_matrix(own)]
                 grams.append([block.add_sum(of_style) for of_style in of_styles])
+            block.kept += self._kept_since(before)
         variation = None
         if settings.tv_weight:
-            block = self._blocks[0]
-            with tf.name_scope("input_var/"):
+            block, before = self._blocks[0], self._count()
+            with tf.name_scope(self.scope + "input_var/"):
                 own = _inner_rows(block.strip, block.above, block.below)
                 with_next_row = _inner_rows(block.strip, block.above, tf.maximum(block.below - 1, 0))
                 variation = block.add_sum(squares_of_neighbours(own, with_next_row))
+            block.kept += self._kept_since(before)
 
         self._build_costs(settings, masked_styles, squares, grams, variation)
         for block in self._blocks:
             block.differentiate(block is not self._blocks[-1])
-        with tf.name_scope("train/"):
+        with tf.name_scope(self.scope + "train/"):
             self.gradient = tf.placeholder(tf.float32, self.input_var.shape, name="gradient")
 
     def _build_costs(
@@ -270,11 +284,11 @@ class Strips(Objective):
         self._style_targets, self._style_weights = [], None
         for index in self._layers:
             each = (masked_styles,) if masked_styles else ()
-            with tf.name_scope("style_cost/" + LAYERS[index].name + "/"):
+            with tf.name_scope(f"{self.scope}style_cost/{LAYERS[index].name}/"):
                 shape = (*each, LAYERS[index].channels, LAYERS[index].channels)
                 self._style_targets.append(tf.placeholder(tf.float32, shape, name="target"))
         if masked_styles:
-            with tf.name_scope("style_cost/"):
+            with tf.name_scope(self.scope + "style_cost/"):
                 self._style_weights = tf.placeholder(tf.float32, (masked_styles,), name="style_weights")
 
         j_content = content_cost_of_sums(shapes, [each.whole for each in squares], content_weights)
@@ -292,7 +306,7 @@ class Strips(Objective):
         j_total = total_cost(j_content, j_style, settings.alpha, settings.beta, j_tv, settings.tv_weight)
         several = len(self._contents) > 1
         self.costs = Costs.of(j_content, j_style, j_total, j_tv, layer_costs(j_content) if several else ())
-        with tf.name_scope("train/"):
+        with tf.name_scope(self.scope + "train/"):
             self._of_sums = [
                 tf.gradients(j_total, [each.whole for each in block.sums]) if block.sums else []
                 for block in self._blocks
@@ -340,11 +354,12 @@ class Strips(Objective):
         def fetches(block: _Block) -> Dict[int, Any]:
             return {index: block.own[index] for index in layers if index in block.own}
 
-        for _, strip, activations in self._forward(img, max(layers), fetches):
+        for _, strip, activations in self._forward(self._network.float32, img, max(layers), fetches):
             yield strip, activations
 
     def _forward(
         self,
+        session: Any,
         img: np.ndarray,
         deepest: int,
         fetches: Callable[[_Block], Any],
@@ -355,6 +370,8 @@ class Strips(Objective):
 
         Parameters
         ----------
+        session : tf.Session
+            The one to compute in.
         img : ndarray
             float32 (1, h, w, 3), of any size.
         deepest : int
@@ -382,7 +399,7 @@ class Strips(Objective):
                 pooled = np.empty((1, height, width, LAYERS[pool].channels), np.float32)
             for strip in block.strips(x.shape[1], self._rows):
                 feed = {**self._feed_of(block, strip, x[:, strip.first : strip.last]), **feeds(block, strip)}
-                own, fetched = self.session.run([[block.own[pool]] if goes_on else [], fetches(block)], feed)
+                own, fetched = session.run([[block.own[pool]] if goes_on else [], fetches(block)], feed)
                 if pooled is not None:
                     pooled[:, strip.rows(pool)] = own[0]
                 yield block, strip, fetched
@@ -416,33 +433,33 @@ class Strips(Objective):
 
     def evaluate(self) -> Costs:
         """Return the costs of the image in `input_var`; see `Objective`. Takes a forward pass."""
-        costs, _ = self._costs(self.image())
+        costs, _ = self._costs(self._network.float32, self.image())
         return costs
 
     def evaluate_with(self, fetch: Any) -> Tuple[Costs, Any]:
         """Return the costs of the image in `input_var`, and one fetch more that gets the gradient; see `Objective`."""
         # A copy: the gradient is written over it, and TensorFlow may return the variable's own memory.
         inputs: List[np.ndarray] = []
-        costs, of_sums = self._costs(self.image().copy(), inputs)
+        costs, of_sums = self._costs(self.session, self.image().copy(), inputs)
         gradient = None
         for block, of_block in zip(reversed(self._blocks), reversed(of_sums)):
             gradient = self._backward(block, inputs.pop(), of_block, gradient)
         return costs, self.session.run(fetch, feed_dict={self.gradient: gradient})
 
     def _costs(
-        self, img: np.ndarray, inputs: Optional[List[np.ndarray]] = None
+        self, session: Any, img: np.ndarray, inputs: Optional[List[np.ndarray]] = None
     ) -> Tuple[Costs, List[List[np.ndarray]]]:
         """Return the costs of an image and, for each block, the gradient of the total cost with respect to each sum."""
         sums = {block: [np.zeros(each.part.shape.as_list()) for each in block.sums] for block in self._blocks}
 
         def parts(block: _Block) -> List[Any]:
-            return [each.part for each in block.sums]
+            return [*(each.part for each in block.sums), *block.kept]
 
-        for block, _, found in self._forward(img, self._blocks[-1].layers[-1], parts, self._compared, inputs):
+        for block, _, found in self._forward(session, img, self._blocks[-1].layers[-1], parts, self._compared, inputs):
             for whole, part in zip(sums[block], found):
                 whole += part
         feed = {each.whole: whole for block in self._blocks for each, whole in zip(block.sums, sums[block])}
-        costs, of_sums = self.session.run([self.costs, self._of_sums], {**self._feed, **feed})
+        costs, of_sums = session.run([self.costs, self._of_sums], {**self._feed, **feed})
         return as_floats(costs), of_sums
 
     def _backward(
@@ -483,3 +500,8 @@ class Strips(Objective):
             from_above = gradient[:, stop - first :].copy()
             above = rows[:, max(stop - block.halo, 0) - first : stop - first].copy()
         return x
+
+
+def rows_for(width: int) -> int:
+    """Provisional."""
+    return max(2, 2 * (200_000 // max(width, 1)))

@@ -13,7 +13,7 @@ from nst_graph.errors import PictureError, RuntimeMissingError
 from nst_graph.inputs import Style
 from nst_graph.observers import Callback, Observer, Progress, Run
 from nst_graph.runtimes import get_runtime, release
-from nst_graph.settings import INIT_WORDS, Settings, check_every, takes_constants
+from nst_graph.settings import INIT_WORDS, Settings, check_every, takes_constants, with_preset
 from nst_graph.vgg19 import LAYERS
 from nst_graph.weights import Weights, find_weights
 
@@ -93,6 +93,7 @@ def steps(
     every: int = 20,
     init: Any = "noise",
     weights: Union[str, Weights] = "auto",
+    preset: Optional[str] = None,
     **constants: Any,
 ) -> Iterator[Progress]:
     """Paint, and yield the progress every so many steps.
@@ -109,6 +110,8 @@ def steps(
         `noise`, `content`, `style` or a picture: see `nst_graph.stylize`.
     weights : str or Weights
         See `nst_graph.find_weights`.
+    preset : str, optional
+        See `nst_graph.stylize`.
     **constants
         The article's constants, `iterations=100`, `size=(600, 450)` or `seed=0` for example: see `nst_graph.Settings`.
         A size is width, height; TensorFlow's own functions have height first.
@@ -133,7 +136,7 @@ def steps(
     every = check_every(every, low=1)
     pictures = _to_bgr(content), _styles_to_bgr(style)
     start = _init_to_bgr(init)
-    settings = transfer.settings_of(weights, constants, start)
+    settings = transfer.settings_of(weights, with_preset(preset, constants), start)
     named = None if settings.init in INIT_WORDS else start
 
     def run() -> Iterator[Progress]:

@@ -10,19 +10,22 @@ from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Se
 
 import numpy as np
 
+from nst_graph import memory, precision
 from nst_graph.checkpoint import State, read_checkpoint
 from nst_graph.colour import with_chroma_of, with_statistics_of
 from nst_graph.costs import Costs
 from nst_graph.errors import CheckpointError, SettingError
-from nst_graph.images import Picture, create_noisy_img, deprocess, fitted_size, normalized, resized, scaled
+from nst_graph.images import Picture, create_noisy_img, deprocess, enlarged, fitted_size, normalized, resized, scaled
 from nst_graph.inputs import Inputs, Styles, read_inputs
 from nst_graph.masks import layer_mask
 from nst_graph.objective import Objective
 from nst_graph.observers import Callback, Checkpoints, Observer, Progress, Run
-from nst_graph.optimisers import LBFGS, Adam, Optimiser
+from nst_graph.optimisers import LBFGS, NOISE, Adam, Optimiser
 from nst_graph.record import Record, record_of
 from nst_graph.runtimes import get_runtime, installed
-from nst_graph.settings import INIT_WORDS, Settings, check_effects, is_due, takes_constants
+from nst_graph.session import NetworkSession
+from nst_graph.settings import INIT_WORDS, Settings, check_effects, is_due, takes_constants, with_preset
+from nst_graph.strips import Strips, rows_for
 from nst_graph.targets import Targets, blended, position_weights
 from nst_graph.vgg19 import feature_map_size
 from nst_graph.weights import Weights, find_weights
@@ -41,11 +44,14 @@ class Stage(NamedTuple):
         Training steps.
     optimiser : callable
         Takes an `Objective` that is not finalised and returns an `Optimiser`.
+    rows : int
+        Rows of a strip, see `nst_graph.strips`; 0 is the whole picture at once.
     """
 
     size: Tuple[int, int]
     iterations: int
     optimiser: Callable[[Objective], Optimiser]
+    rows: int = 0
 
 
 def full_size(settings: Settings, content: np.ndarray) -> Tuple[int, int]:
@@ -63,21 +69,96 @@ def full_size(settings: Settings, content: np.ndarray) -> Tuple[int, int]:
     return settings.size
 
 
+def settled(settings: Settings, size: Tuple[int, int], masked_styles: int = 0) -> Settings:
+    """Return settings that leave nothing open, so that a run with them can be repeated.
+
+    Parameters
+    ----------
+    settings : Settings
+        Of the run.
+    size : tuple of int
+        From `full_size`.
+    masked_styles : int
+        Number of styles with masks.
+
+    Returns
+    -------
+    Settings
+        With a seed, with `stages` in place of `start_size`, and with what `auto` means here and now.
+    """
+    settings = dataclasses.replace(
+        settings.with_seed(),
+        precision=precision.resolved(settings.precision),
+        strips=_strips(settings, size, masked_styles),
+    )
+    if settings.start_size is None:
+        return settings
+    sides = _sides(settings.start_size, max(size))
+    settings = dataclasses.replace(settings, start_size=None, size=max(size) if settings.keeps_proportions else size)
+    if len(sides) == 1 or settings.iterations == 0:
+        return settings
+    stages = tuple((side, settings.iterations) for side in sides)
+    return dataclasses.replace(settings, stages=stages, iterations=Settings().iterations)
+
+
+def _sides(start: Union[str, int], full: int) -> List[int]:
+    """Return the longest sides of the stages that `start_size` asks for."""
+    sides = [max(full // 2, 1)] if isinstance(start, str) else [start]
+    while not isinstance(start, str) and 2 * sides[-1] < full:
+        sides.append(2 * sides[-1])
+    return [side for side in sides if side < full] + [full]
+
+
+def _strips(settings: Settings, size: Tuple[int, int], masked_styles: int) -> Union[str, int]:
+    """Return what `strips` means: `off`, or the rows of a strip."""
+    if settings.strips != "auto":
+        return settings.strips
+    whole = memory_needed(dataclasses.replace(settings, strips="off"), size, masked_styles)
+    return "off" if whole <= memory.free() else rows_for(size[0])
+
+
+def memory_needed(settings: Settings, size: Tuple[int, int], masked_styles: int) -> int:
+    """Return the bytes that a run needs at its peak, see `nst_graph.memory`.
+
+    Parameters
+    ----------
+    settings : Settings
+        Its layers, optimiser and strips, which are not `auto`.
+    size : tuple of int
+        From `full_size`.
+    masked_styles : int
+        Number of styles with masks.
+    """
+    # L-BFGS keeps 20 pairs of arrays, and the image, the gradient and a direction.
+    vectors = 43 if settings.optimizer == "lbfgs" else 2
+    if isinstance(settings.strips, int) and size[1] > settings.strips:
+        return memory.needed_in_strips(size, settings.strips, vectors)
+    return memory.needed(size, settings.deepest_layer, vectors, masked_styles)
+
+
 def stages_of(settings: Settings, size: Optional[Tuple[int, int]] = None) -> List[Stage]:
     """Return the stages of a run: for the article's constants one, at the full size with Adam.
 
     Parameters
     ----------
     settings : Settings
-        Its optimiser and iterations.
+        Its stages, iterations, optimiser, precision and strips, see `settled`.
     size : tuple of int, optional
         From `full_size`. By default the settings' own, which must be width and height then.
     """
     if size is None:
         assert not isinstance(settings.size, int)
         size = settings.size
-    adam = functools.partial(Adam, learning_rate=settings.learning_rate)
-    return [Stage(size, settings.iterations, LBFGS if settings.optimizer == "lbfgs" else adam)]
+    optimiser: Callable[[Objective], Optimiser] = functools.partial(Adam, learning_rate=settings.learning_rate)
+    if settings.optimizer == "lbfgs":
+        optimiser = functools.partial(LBFGS, noise=NOISE if settings.precision == "bfloat16" else 0.0)
+    rows = settings.strips if isinstance(settings.strips, int) else 0
+    stages = settings.stages or ((max(size), settings.iterations),)
+    sizes = [fitted_size(size, side) for side, _ in stages[:-1]] + [size]
+    return [
+        Stage(stage_size, iterations, optimiser, rows if stage_size[1] > rows else 0)
+        for stage_size, (_, iterations) in zip(sizes, stages)
+    ]
 
 
 def style_size(settings: Settings, style: np.ndarray, size: Tuple[int, int]) -> Tuple[int, int]:
@@ -166,6 +247,7 @@ class Transfer:
         self._masked_styles = 0
         self.iteration = 0
         self._weights = weights
+        self._networks: Dict[bool, NetworkSession] = {}
         self._optimisers: Dict[Any, Optimiser] = {}
         self._stage = 0
 
@@ -178,18 +260,37 @@ class Transfer:
 
     def __exit__(self, *exception: Any) -> None:
         self._optimisers.clear()
+        self._networks.clear()
         self._resources.close()
 
     @property
     def optimiser(self) -> Optimiser:
         """The optimiser of the stage that the run is in, with its objective. Both are built once and kept."""
-        stage = self.stages[self._stage]
-        key = (self._stage, stage.size, self._masked_styles)
+        return self._optimiser_of(self._stage)
+
+    def _optimiser_of(self, number: int) -> Optimiser:
+        stage = self.stages[number]
+        key = (number, stage.size, stage.rows, self._masked_styles)
         if key not in self._optimisers:
-            objective = Objective(stage.size, self.settings, find_weights(self._weights), self._masked_styles)
-            self._resources.enter_context(objective)
-            self._optimisers[key] = stage.optimiser(objective)
+            self._optimisers[key] = stage.optimiser(self._new_objective(stage))
         return self._optimisers[key]
+
+    def _new_objective(self, stage: Stage) -> Objective:
+        network = self._network()
+        # The first graph of the full size has the names of the article's, the others are named after their size.
+        width, height = stage.size
+        scope = f"{width}x{height}" if stage is not self.stages[-1] or self._optimisers else ""
+        if stage.rows:
+            return Strips(stage.size, self.settings, network, self._masked_styles, scope, rows=stage.rows)
+        return Objective(stage.size, self.settings, network, self._masked_styles, scope)
+
+    def _network(self) -> NetworkSession:
+        """Return the session of this run's precision. All its objectives share it."""
+        bfloat16 = self.settings.precision == "bfloat16"
+        if bfloat16 not in self._networks:
+            network = NetworkSession(find_weights(self._weights), bfloat16, self.settings.threads)
+            self._networks[bfloat16] = self._resources.enter_context(network)
+        return self._networks[bfloat16]
 
     @property
     def objective(self) -> Objective:
@@ -218,11 +319,18 @@ class Transfer:
     def begin(self, inputs: Inputs) -> None:
         """Begin a run on pictures that were read already, see `start`."""
         self.inputs, self._masked_styles = inputs, inputs.masked_styles
-        self.settings = dataclasses.replace(
-            self._given, content_img_path=inputs.content.path, style_img_path=inputs.styles[0].path
-        ).with_seed()
+        size = full_size(self._given, inputs.content.pixels)
+        self.settings = settled(
+            dataclasses.replace(
+                self._given, content_img_path=inputs.content.path, style_img_path=inputs.styles[0].path
+            ),
+            size,
+            inputs.masked_styles,
+        )
         if self._given_stages is None:
-            self.stages = stages_of(self.settings, full_size(self.settings, inputs.content.pixels))
+            self.stages = stages_of(self.settings, size)
+        for number in reversed(range(len(self.stages))):
+            self._optimiser_of(number)
         self._ends = list(itertools.accumulate(stage.iterations for stage in self.stages))
         self._enter_stage(0)
         self.objective.set_image(self._first_image())
@@ -235,25 +343,28 @@ class Transfer:
         size = self.stages[number].size
         check_sizes(self.settings, self.inputs, size)
         self._content = self._resized(self.inputs.content.pixels, size)
-        self._style_imgs = [self._style_img(source.pixels, size) for source in self.inputs.styles]
         self.objective.take(self._targets())
         self.optimiser.reset()
 
     def _resized(self, picture: np.ndarray, size: Tuple[int, int]) -> np.ndarray:
         # Cubic interpolation is the article's.
-        return scaled(picture, size) if self.settings.keeps_proportions else resized(picture, size)
+        articles = not self.settings.keeps_proportions and size == self.stages[-1].size
+        return resized(picture, size) if articles else scaled(picture, size)
 
-    def _style_img(self, picture: np.ndarray, size: Tuple[int, int]) -> np.ndarray:
+    def _style_img(self, picture: np.ndarray, size: Tuple[int, int], content: np.ndarray) -> np.ndarray:
         """Return a style picture as the network sees it beside a content of this size: float32 (1, h, w, 3)."""
         style = self._resized(picture, style_size(self.settings, picture, size))
         if self.settings.preserve_colors == "statistics":
-            style = with_statistics_of(style, self._content)
+            style = with_statistics_of(style, content)
         return normalized(style, self.settings.color_means)
 
     def _targets(self) -> Targets:
         inputs, objective = self.inputs, self.objective
         content = objective.content_target(normalized(self._content, self.settings.color_means))
-        grams = [objective.style_target(img) for img in self._style_imgs]
+        grams = [
+            objective.style_target(self._style_img(source.pixels, objective.size, self._content))
+            for source in inputs.styles
+        ]
         if not inputs.masked_styles:
             return Targets(content, blended(grams, inputs.shares))
         masks = []
@@ -341,9 +452,11 @@ class Transfer:
             Of the image BEFORE the step, see `nst_graph.optimisers.Optimiser.step`.
         """
         if self._stage_is_done():
-            image = self.image()
+            image, content = self.image(), self._content
+            self.optimiser.reset()
             self._enter_stage(self._stage + 1)
-            self.objective.set_image(resized(image[0], self.stages[self._stage].size)[np.newaxis])
+            self.objective.set_image(enlarged(image, content, self._content))
+            self.iteration = self._ends[self._stage - 1]
         costs = self.optimiser.step()
         self.iteration += 1
         if self.optimiser.gave_up and self.iteration < self._ends[self._stage]:
@@ -353,12 +466,14 @@ class Transfer:
                 self._ends[self._stage],
                 self.optimiser.gave_up,
             )
-            skipped = self._ends[self._stage] - self.iteration
-            self._ends[self._stage :] = [end - skipped for end in self._ends[self._stage :]]
+            # The iterations of later stages keep their numbers, from which a checkpoint knows its stage.
+            if self._stage + 1 == len(self.stages):
+                self._ends[-1] = self.iteration
         return costs
 
     def _stage_is_done(self) -> bool:
-        return self.iteration >= self._ends[self._stage] and self._stage + 1 < len(self.stages)
+        done = self.iteration >= self._ends[self._stage] or bool(self.optimiser.gave_up)
+        return done and self._stage + 1 < len(self.stages)
 
     def costs(self) -> Costs:
         """Return the costs of the image as it is now; this takes a forward pass."""
@@ -380,17 +495,21 @@ class Transfer:
 
     def run_info(self) -> Run:
         """Return what observers can know of the run that `start` began."""
-        objective = self.objective
+        last = self._optimiser_of(len(self.stages) - 1)
+        size, means = last.objective.size, self.settings.color_means
+        content = self._resized(self.inputs.content.pixels, size)
+        styles = [self._style_img(source.pixels, size, content) for source in self.inputs.styles]
         return Run(
             settings=self.settings,
             iterations=self.iterations,
-            cost_names=tuple(objective.costs),
-            content=deprocess(normalized(self._content, self.settings.color_means)[0], self.settings.color_means),
-            styles=tuple(deprocess(img[0], self.settings.color_means) for img in self._style_imgs),
+            cost_names=tuple(last.objective.costs),
+            content=deprocess(normalized(content, means)[0], means),
+            styles=tuple(deprocess(img[0], means) for img in styles),
             weights_source=self.weights_source,
             state=self.state,
             record=self.record(),
-            roots=(objective.assign, *self.optimiser.operations, objective.costs.total.op),
+            roots=(*last.objective.roots, *last.operations),
+            stages=tuple((stage.size, stage.iterations) for stage in self.stages),
         )
 
     def steps(self, every: Sequence[int] = ()) -> Iterator[Progress]:
@@ -469,6 +588,7 @@ def stylize(
     checkpoint: Optional[str] = None,
     checkpoint_every: int = 20,
     resume: Optional[str] = None,
+    preset: Optional[str] = None,
     **constants: Any,
 ) -> np.ndarray:
     """Paint the content of one picture in the style of another; the defaults are the article's run.
@@ -499,6 +619,9 @@ def stylize(
     resume : str, optional
         A checkpoint to go on from, of a run with the same pictures. It has the constants; only `iterations` may be
         given anew. The picture is that of a run that was never stopped, bit for bit.
+    preset : str, optional
+        `fast`: the article's cost and look in a tenth of the time, see `nst_graph.settings.PRESETS`. Constants that are
+        given besides hold.
     **constants
         The article's constants and this project's, `iterations=100`, `size=600` or `seed=0` for example: see
         `nst_graph.Settings`. `content_weight` and `style_weight` are other names of `alpha` and `beta`. 500 iterations
@@ -522,9 +645,11 @@ def stylize(
     >>> cv2.imwrite("painted.png", picture)  # doctest: +SKIP
     """
     saved = None if resume is None else read_checkpoint(resume)
+    constants = with_preset(preset, constants)
     settings = settings_of(weights, constants, init) if saved is None else resumed_settings(saved[1], constants)
     named = init if settings.init is None or settings.init not in INIT_WORDS else None
     inputs = read_inputs(content, style, named)
+    settings = settled(settings, full_size(settings, inputs.content.pixels), inputs.masked_styles)
     if saved is not None:
         check_resumable(record_of(settings, inputs, installed().tensorflow or ""), *saved)
     watching = list(observers)
@@ -577,12 +702,12 @@ def check_resumable(run: Record, state: State, record: Record) -> None:
     run : Record
         What the run is to be.
     state, record : State, Record
-        The checkpoint's. Only the number of iterations may differ.
+        The checkpoint's. Only the number of iterations may differ, of the last stage if there are several.
     """
-    iterations = run.settings["iterations"]
-    difference = run.difference_from(record._replace(settings={**record.settings, "iterations": iterations}))
+    difference = run.difference_from(record.as_long_as(run))
     if difference:
         raise CheckpointError(f"the checkpoint is of another run: {difference}")
+    iterations = Settings(**run.settings).total_iterations
     if state.iteration > iterations:
         raise CheckpointError(
             f"the checkpoint is after {state.iteration} iterations, and {iterations} are asked for; ask for more"
@@ -597,17 +722,24 @@ def resumed_settings(record: Record, given: Dict[str, Any]) -> Settings:
     record : Record
         The checkpoint's.
     given : dict
-        Constants by name that the user gave. Only the number of iterations, and those that change neither the picture
-        nor the costs, may differ from the checkpoint's.
+        Constants by name that the user gave. Only the number of iterations (of the last stage, if there are several),
+        and those that change neither the picture nor the costs, may differ from the checkpoint's.
 
     Raises
     ------
     SettingError
         If another one differs.
     """
-    settings = Settings(**{**record.settings, "generated_img_path": None, **given})
+    saved = record.settings
+    if saved["stages"] is None and given.get("stages") is not None:
+        raise _not_changed("stages", None)
+    settings = Settings(**{**saved, "generated_img_path": None, **given})
+    longer = record.as_long_as(settings)
     for name in given:
-        chosen, saved = getattr(settings, name), record.settings.get(name)
-        if name in record.settings and name != "iterations" and chosen != saved:
-            raise SettingError(f"{name} is {saved} in the checkpoint; a resumed run can change nothing but iterations")
+        if name in saved and getattr(settings, name) != longer.settings[name]:
+            raise _not_changed(name, saved[name])
     return settings
+
+
+def _not_changed(name: str, saved: Any) -> SettingError:
+    return SettingError(f"{name} is {saved} in the checkpoint; a resumed run can change nothing but iterations")

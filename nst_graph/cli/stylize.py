@@ -10,16 +10,29 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, List, NamedTuple, Optiona
 
 import numpy as np
 
+from nst_graph import precision
 from nst_graph.cli.show import stored_record
 from nst_graph.cli.words import sentence, whole_number
 from nst_graph.errors import CheckpointError, NSTGraphError, OutputError, SettingError
 from nst_graph.files import check_file
 from nst_graph.program import interruptible
 from nst_graph.runtimes import choose_runtime, installed
-from nst_graph.settings import GROUPS, INIT_WORDS, OPTIONS, Settings, check_effects, from_options, is_due, word_of
+from nst_graph.settings import (
+    GROUPS,
+    INIT_WORDS,
+    OPTIONS,
+    PRESETS,
+    Settings,
+    check_effects,
+    from_options,
+    is_due,
+    with_preset,
+    word_of,
+)
 
 if TYPE_CHECKING:
     from nst_graph.record import Record
+    from nst_graph.transfer import Stage
 
 logger = logging.getLogger(__name__)
 
@@ -43,12 +56,14 @@ class _Plan(NamedTuple):
 def _plan(arguments: argparse.Namespace) -> _Plan:
     """Return what the words of the command line ask for, before any picture is read."""
     given = {option: getattr(arguments, option) for option in OPTIONS if getattr(arguments, option) is not None}
-    chosen = from_options(given)
+    chosen = with_preset(arguments.preset, from_options(given))
     named = [word for word in (arguments.content, arguments.style, arguments.output) if word is not None]
     if arguments.resume is None and len(named) < 3:
         raise SettingError("a run takes CONTENT STYLE OUTPUT; for help: nst-graph stylize --help")
     if named and len(named) < 3:
         raise SettingError("a run that goes on takes CONTENT STYLE OUTPUT, or none of them: then the checkpoint's")
+    if arguments.resume is not None and arguments.preset is not None:
+        raise SettingError("--preset has no effect with --resume: the checkpoint has the settings")
     if arguments.resume is not None and arguments.settings_from is not None:
         raise SettingError("--settings-from has no effect with --resume: the checkpoint has the settings")
 
@@ -63,7 +78,8 @@ def _plan(arguments: argparse.Namespace) -> _Plan:
         settings = resumed_settings(record, chosen)
     else:
         record = None if arguments.settings_from is None else stored_record(arguments.settings_from)
-        settings = Settings(**{**_DEFAULTS, **({} if record is None else record.settings), **chosen})
+        standard = {**_DEFAULTS, **({} if record is None else record.settings)}
+        settings = Settings(**_with_stages({**standard, **chosen}, chosen))
     check_effects(settings, chosen)
     content, output = arguments.content, arguments.output
     if not named and record is not None:
@@ -74,6 +90,16 @@ def _plan(arguments: argparse.Namespace) -> _Plan:
         raise SettingError("the run started from a picture that was no file; name one with --init")
     settings = dataclasses.replace(settings, content_img_path=content, generated_img_path=output)
     return _Plan(settings, content, _styles(arguments, record), output, saved)
+
+
+def _with_stages(constants: Dict[str, Any], chosen: Dict[str, Any]) -> Dict[str, Any]:
+    """Return constants in which the chosen one of stages, size, start size and iterations holds."""
+    stages = chosen.get("stages")
+    if stages is not None and "size" not in chosen:
+        return {**constants, "size": stages[-1][0]}
+    if stages is None and {"size", "start_size", "iterations"} & chosen.keys():
+        return {**constants, "stages": None}  # those of the record
+    return constants
 
 
 def _styles(arguments: argparse.Namespace, record: "Optional[Record]") -> List[Any]:
@@ -153,9 +179,9 @@ def _file_of_weights(settings: Settings) -> Optional[str]:
 def _numbered(arguments: argparse.Namespace, plan: _Plan) -> List[str]:
     from nst_graph.observers import numbered
 
-    last = plan.settings.iterations - 1
-    iterations = range(plan.settings.iterations) if arguments.save_every else ()
-    return [numbered(plan.output, i) for i in iterations if is_due(i, arguments.save_every, last)]
+    count = plan.settings.total_iterations
+    iterations = range(count) if arguments.save_every else ()
+    return [numbered(plan.output, i) for i in iterations if is_due(i, arguments.save_every, count - 1)]
 
 
 def _check_replaceable(path: Optional[str], record: "Record", resumed: bool) -> None:
@@ -167,7 +193,7 @@ def _check_replaceable(path: Optional[str], record: "Record", resumed: bool) -> 
     except NSTGraphError:
         raise _exists(path) from None
     if resumed:
-        earlier = earlier._replace(settings={**earlier.settings, "iterations": record.settings["iterations"]})
+        earlier = earlier.as_long_as(record)
     if record.difference_from(earlier):
         raise _exists(path)
 
@@ -179,13 +205,11 @@ def _exists(path: str) -> OutputError:
 def _memory(settings: Settings, size: Tuple[int, int], masked_styles: int, check: bool) -> str:
     """Return how much memory a run needs, in words; if asked to check, raise SettingError if there is less."""
     from nst_graph import memory
+    from nst_graph.transfer import memory_needed
 
-    # L-BFGS keeps 20 pairs of arrays, and the image, the gradient and a direction.
-    vectors = 43 if settings.optimizer == "lbfgs" else 2
-    kind = settings.deepest_layer, vectors, masked_styles
-    needed, free = memory.needed(size, *kind), memory.free()
+    needed, free = memory_needed(settings, size, masked_styles), memory.free()
     if check and needed > free:
-        fitting = memory.largest_fitting(size, free, *kind)
+        fitting = memory.largest_fitting(size, free, lambda smaller: memory_needed(settings, smaller, masked_styles))
         would_fit = "no size would fit"
         if fitting is not None:
             words = str(max(fitting)) if settings.keeps_proportions else "{},{}".format(*fitting)
@@ -195,6 +219,27 @@ def _memory(settings: Settings, size: Tuple[int, int], masked_styles: int, check
             f"{memory.in_words(free)} are free: {would_fit}; --no-memory-check runs it all the same"
         )
     return memory.in_words(needed)
+
+
+def _check_precision(settings: Settings) -> None:
+    """Say so if bfloat16 is asked for and does not help; raise SettingError if it is not available."""
+    if settings.precision == "bfloat16":
+        reason = precision.not_available()
+        if reason:
+            raise SettingError(f"--precision bfloat16 is not available: {reason}; float32 always is")
+        if precision.no_help():
+            logger.warning("bfloat16 will not help: %s", precision.no_help())
+
+
+def _in_words(settings: Settings, stages: "List[Stage]") -> str:
+    """Return what the stages of a run are, with the option that spells them out."""
+    words = "; then ".join(
+        "{}x{}, {} iterations".format(*stage.size, stage.iterations)
+        + (f" in strips of {stage.rows} rows" if stage.rows else "")
+        for stage in stages
+    )
+    option = f" (--stages {word_of(OPTIONS['--stages'], settings.stages)})" if settings.stages is not None else ""
+    return f"{words}{option}, {settings.optimizer}, {settings.precision}"
 
 
 def _writer(arguments: argparse.Namespace, record: "Record", content: bytes) -> Callable[[np.ndarray, str], None]:
@@ -215,24 +260,31 @@ def _stylize(arguments: argparse.Namespace) -> None:
     from nst_graph import figures, metadata, observers
     from nst_graph.inputs import read_inputs
     from nst_graph.record import record_of
-    from nst_graph.transfer import Transfer, check_resumable, check_sizes, full_size
+    from nst_graph.transfer import Transfer, check_resumable, check_sizes, full_size, settled, stages_of
 
     plan = _plan(arguments)
     if arguments.checkpoint is None:
         arguments.checkpoint = arguments.resume
-    settings = plan.settings.with_seed()
+    settings = plan.settings
     inputs = read_inputs(plan.content, plan.styles, None if settings.init in INIT_WORDS else settings.init)
     size = full_size(settings, inputs.content.pixels)
-    check_sizes(settings, inputs, size)
+    settings = settled(settings, size, inputs.masked_styles)
+    plan = plan._replace(settings=settings)
+    stages = stages_of(settings, size)
+    for stage in stages:
+        check_sizes(settings, inputs, stage.size)
     record = record_of(settings, inputs, installed().tensorflow or "")
     if plan.saved is not None:
         check_resumable(record, *plan.saved)
     _check_outputs(arguments, plan, record, size)
     memory = _memory(settings, size, inputs.masked_styles, not arguments.no_memory_check)
     choose_runtime()
+    _check_precision(settings)
     if not arguments.no_metadata and not metadata.holds_text(plan.output):
         logger.warning("a file of this format cannot hold the settings; a .png or .jpg can")
 
+    if len(stages) > 1 or stages[-1].rows or settings.precision != "float32":
+        logger.info("stages: %s", _in_words(settings, stages))
     with Transfer(settings, str(settings.weights)) as transfer:
         logger.info("VGG-19 weights: %s", transfer.weights_source)
         transfer.begin(inputs)
@@ -325,17 +377,29 @@ def _add_settings(stylize: argparse.ArgumentParser) -> None:
     defaults = dataclasses.replace(Settings(), **_DEFAULTS)
     for title in GROUPS:
         group = stylize.add_argument_group(title)
+        if title == "stages, speed and memory":
+            group.add_argument("--preset", metavar="|".join(PRESETS), help=_presets())
         for option, field in OPTIONS.items():
             constant = field.metadata
             if constant["group"] != title:
                 continue
+            what = constant["what"].replace("%", "%%")  # argparse fills in what follows a %
             names = [option] + (["--" + constant["alias"].replace("_", "-")] if constant["alias"] else [])
             if not constant["takes"]:
-                group.add_argument(*names, dest=option, action="store_const", const=True, help=constant["what"])
+                group.add_argument(*names, dest=option, action="store_const", const=True, help=what)
                 continue
             default = word_of(field, getattr(defaults, field.name))
-            what = constant["what"] if default == "None" else f"{constant['what']} ({default})"
+            what = what if default == "None" else f"{what} ({default})"
             group.add_argument(*names, dest=option, metavar=constant["takes"], help=what)
+
+
+def _presets() -> str:
+    """Return the presets with the options that they stand for."""
+    options = {field.name: option for option, field in OPTIONS.items()}
+    return "; ".join(
+        f"{name}: " + " ".join(f"{options[constant]} {value}" for constant, value in constants.items())
+        for name, constants in PRESETS.items()
+    )
 
 
 def _add_files(stylize: argparse.ArgumentParser) -> None:

@@ -94,14 +94,57 @@ class Runtime:
         """
         raise NotImplementedError
 
-    def new_session(self) -> Any:
-        """Return a session on a new, empty graph; the caller closes it."""
+    def session_config(self, threads: Optional[int] = None, bfloat16: bool = False) -> Any:
+        """Return how a session is to compute.
+
+        Parameters
+        ----------
+        threads : int, optional
+            How many threads TensorFlow computes with. By default one for each core. The first session of a process
+            decides for all of them, because they share their threads.
+        bfloat16 : bool
+            Whether TensorFlow's graph rewriter puts convolutions and what lies between them into bfloat16. What a run
+            of the session fetches keeps its own precision.
+
+        Returns
+        -------
+        tf.ConfigProto
+            On a GPU it takes memory as it needs it, so that a host program keeps its own.
+        """
+        config = self.tf.ConfigProto()
+        config.gpu_options.allow_growth = True
+        if threads is not None:
+            config.intra_op_parallelism_threads = config.inter_op_parallelism_threads = threads
+        if bfloat16:
+            rewriter = config.graph_options.rewrite_options
+            rewriter.auto_mixed_precision_onednn_bfloat16 = rewriter.ON
+        return config
+
+    def new_session(self, config: Any = None, graph: Any = None) -> Any:
+        """Return a session; the caller closes it.
+
+        Parameters
+        ----------
+        config : tf.ConfigProto, optional
+            By default `session_config()`.
+        graph : tf.Graph, optional
+            By default a new, empty one.
+        """
         # The first session looks for devices and prints which ones it does not find. When a later session is made,
         # another thread may be training, and TensorFlow's messages about that must be visible.
         with contextlib.nullcontext() if self._has_devices else _tensorflow_held_back():
-            session = self.tf.Session(graph=self.tf.Graph())
+            session = self.tf.Session(
+                graph=self.tf.Graph() if graph is None else graph,
+                config=self.session_config() if config is None else config,
+            )
         self._has_devices = True
         return session
+
+    def reopen(self, graph: Any) -> None:
+        """Let operations be added to a graph again after `graph.finalize()`."""
+        # TensorFlow has no public name for this, so a test checks it. The other way, a graph for each picture size,
+        # would load Keras's network for each.
+        graph._unsafe_unfinalize()
 
     @contextlib.contextmanager
     def session_scope(self) -> Iterator[Any]:

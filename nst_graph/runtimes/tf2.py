@@ -30,6 +30,7 @@ class TF2CompatRuntime(Runtime):
     def __init__(self) -> None:
         import tensorflow.compat.v1 as tf
 
+        self._bases_in_graphs: Dict[type, Any] = {}
         self.tf = tf
         if release(tf.__version__) < _KERAS_3:
             self.keras = tf.keras
@@ -66,18 +67,22 @@ class TF2CompatRuntime(Runtime):
         """Restore the bases of Keras's classes, which the construction of a v1 graph changes.
 
         A Keras 2 layer that is created in a v1 graph replaces the v2 base of its class by the v1 base, for the whole
-        process. After that the host could no longer call its eager models, train them or predict with them.
+        process. After that the host could no longer call its eager models, train them or predict with them. A layer of
+        an earlier scope needs its bases again when it is called.
         """
         before: Dict[type, Any] = {}
         root = self.keras.layers.Layer
         for base in root.__mro__:
             if base.__module__.split(".")[0] == root.__module__.split(".")[0]:
                 before.update((cls, cls.__bases__) for cls in _subclasses(base))
+        for cls, bases in self._bases_in_graphs.items():
+            cls.__bases__ = bases
         try:
             yield
         finally:
             for cls, bases in before.items():
                 if cls.__bases__ != bases:
+                    self._bases_in_graphs[cls] = cls.__bases__
                     cls.__bases__ = bases
 
     @contextlib.contextmanager

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image, ImageCms
 
 import nst_graph
-from nst_graph import memory, metadata, observers, weights
+from nst_graph import memory, metadata, observers, precision, transfer, weights
 from nst_graph.checkpoint import State, write_checkpoint
 from nst_graph.cli import main
 from nst_graph.cli.show import stored_record
@@ -23,6 +23,7 @@ from nst_graph.errors import SettingError
 from nst_graph.inputs import Style, read_inputs
 from nst_graph.objective import Objective
 from nst_graph.record import record_of, to_text
+from nst_graph.runtimes import get_runtime
 from nst_graph.settings import Settings
 
 #: Few layers, so that a graph is built quickly: for tests in which the layers do not matter.
@@ -228,6 +229,23 @@ REFUSED = [
         f"{NEW} --style-layers=4 --style-layer-coefficients=1,1,1,1,1",
         "style_layer_coefficients has no effect with style_layers",
     ),
+    # stages, speed and memory
+    (f"{NEW} --preset=quick", "preset must be one of fast, not 'quick'"),
+    (f"{NEW} --start-size=third", "--start-size must be half, or a whole number from 1 to 32766, not 'third'"),
+    (f"{NEW} --stages=40", "--stages must be longest sides that grow, each with its iterations"),
+    (f"{NEW} --stages=20:5,40:0", "each number of iterations of --stages must be a whole number of at least 1, not 0"),
+    (f"{NEW} --stages=20:5,40:5 --size=50", "must end with the longest side of the size, 50, not with 40"),
+    (f"{NEW} --stages=20:5,40:5 --size=50,30", "must end with the longest side of the size, 50, not with 40"),
+    (f"{NEW} --stages=20:5,40:5 --iterations=5", "iterations has no effect with stages"),
+    (f"{NEW} --stages=20:5,40:5 --start-size=20", "start_size has no effect with stages"),
+    (f"{NEW} --preset=fast --learning-rate=1", "learning_rate has no effect with the optimizer lbfgs"),
+    (f"{NEW} --precision=float16", "--precision must be one of float32, bfloat16, auto, not 'float16'"),
+    (f"{NEW} --strips=1", "--strips must be auto or off, or a whole number from 2 to 32766, not 1"),
+    (f"{NEW} --threads=0", "--threads must be a whole number from 1 to 4096, not 0"),
+    (
+        "stylize c.png s.png new.png --size=30 --start-size=half --pooling=max",
+        "a picture of 15x10 has nothing left at block5_conv1 with max pools",
+    ),
     # pictures
     ("stylize missing.png s.png new.png", "there is no picture 'missing.png'"),
     ("stylize c.png missing.png new.png", "there is no picture 'missing.png'"),
@@ -286,6 +304,11 @@ REFUSED = [
     # going on
     (f"{ON} c.png", "CONTENT STYLE OUTPUT, or none of them"),
     (f"{ON} c.png s.png", "CONTENT STYLE OUTPUT, or none of them"),
+    (f"{ON} --preset=fast", "--preset has no effect with --resume"),
+    (f"{ON} --stages=24:4,48:9", "stages is None in the checkpoint"),
+    (f"{ON} --start-size=half", "start_size is None in the checkpoint"),
+    (f"{ON} --precision=bfloat16", "precision is float32 in the checkpoint"),
+    (f"{ON} --strips=8", "strips is auto in the checkpoint"),
     (f"{ON} --settings-from=done.png", "--settings-from has no effect with --resume"),
     (f"{ON} --seed=4", "seed is 3 in the checkpoint; a resumed run can change nothing but iterations"),
     (f"{ON} --size=40", "size is 48 in the checkpoint"),
@@ -408,6 +431,7 @@ def test_wrong_use_is_one_line_and_status_2_before_tensorflow_is_imported(refuse
     ("words", "fits"), [(["--size=2000,1500"], r"--size (\d+),\d+"), (["--size=2000", "--enlarge"], r"--size (\d+)")]
 )
 def test_too_little_memory_is_told_before_the_run(folder, monkeypatch, in_process, words, fits):
+    words = [*words, "--strips=off"]
     monkeypatch.setattr(memory, "free", lambda: 1_790_000_000)
     cv2.imwrite("c.png", noise(1, 45, 60))
     line = ["stylize", "c.png", "s.png", "x.png", *words, *MORE]
@@ -424,6 +448,78 @@ def test_too_little_memory_is_told_before_the_run(folder, monkeypatch, in_proces
     monkeypatch.setattr(memory, "free", lambda: 0)
     with pytest.raises(SettingError, match="0 MB are free: no size would fit"):
         main(line)
+
+
+def test_strips_are_taken_where_the_whole_does_not_fit(stylize, folder, monkeypatch):
+    """And where they do not fit either, the line before the run says so."""
+    needed = memory.needed((60, 40), 13)
+    monkeypatch.setattr(memory, "needed", lambda *args: 10**12)
+    monkeypatch.setattr(memory, "free", lambda: needed)
+    monkeypatch.setattr(transfer, "rows_for", lambda width: 16)
+    lines, run = stylize("c.png", "s.png", "x.png", "--iterations=1", "--seed=1", *LAYERS)
+    assert "stages: 60x40, 1 iterations in strips of 16 rows, adam, float32" in lines
+    assert run.settings.strips == 16
+    assert stored_record("x.png").settings["strips"] == 16
+    monkeypatch.setattr(memory, "free", lambda: 0)
+    with pytest.raises(SettingError, match="a run at 60x40 needs about .* and 0 MB are free: no size would fit"):
+        main(["stylize", "c.png", "s.png", "y.png", *MORE])
+
+
+# Stages and precision -----------------------------------------------------------------------------------------------
+
+
+def test_stages_are_printed_before_the_run_and_can_be_spelled_out(stylize, folder, capsys):
+    lines, run = stylize(
+        "c.png", "s.png", "x.png", "--preset=fast", "--precision=float32", "--iterations=2", "--seed=1"
+    )
+    assert lines[0] == "stages: 30x20, 2 iterations; then 60x40, 2 iterations (--stages 30:2,60:2), lbfgs, float32"
+    assert (run.iterations, run.content.shape) == (4, (40, 60, 3))
+    stylize("c.png", "s.png", "y.png", "--stages=30:2,60:2", "--optimizer=lbfgs", "--seed=1")
+    np.testing.assert_array_equal(read(folder, "x.png"), read(folder, "y.png"))
+    settings = stored_record("x.png").settings
+    assert settings == stored_record("y.png").settings and settings["stages"] == ((30, 2), (60, 2))
+
+
+def test_what_is_said_of_size_and_iterations_holds_beside_a_pictures_stages(stylize, folder):
+    stylize("c.png", "s.png", "x.png", "--stages=20:1,40:2", "--seed=1", *LAYERS)
+    _, run = stylize("c.png", "s.png", "y.png", "--settings-from=x.png", "--iterations=1", "--overwrite")
+    assert [size for size, _ in run.stages] == [(40, 27)]
+    _, run = stylize("c.png", "s.png", "y.png", "--settings-from=x.png", "--overwrite")
+    assert run.stages == (((20, 14), 1), ((40, 27), 2))
+
+
+def test_a_run_of_stages_goes_on_where_it_was_stopped(stylize, folder):
+    words = ["c.png", "s.png", "x.png", "--seed=1", "--optimizer=lbfgs", *LAYERS]
+    stylize(*words, "--stages=30:3,60:4")
+    expected = read(folder, "x.png")
+    stylize(*words, "--stages=30:3,60:2", "--checkpoint=x.npz", "--overwrite")
+    stylize("--resume=x.npz", "--stages=30:3,60:4")
+    np.testing.assert_array_equal(read(folder, "x.png"), expected)
+
+
+def test_bfloat16_is_refused_where_it_is_not_available(folder, monkeypatch, in_process):
+    monkeypatch.setattr(precision, "not_available", lambda: "for a reason")
+    with pytest.raises(SettingError, match="^--precision bfloat16 is not available: for a reason; float32 always is"):
+        main(["stylize", "c.png", "s.png", "x.png", "--precision=bfloat16", *MORE])
+    assert not (folder / "x.png").exists()
+
+
+def test_where_bfloat16_does_not_help_a_line_says_so(stylize, folder, monkeypatch):
+    monkeypatch.setattr(precision, "not_available", lambda: "")
+    monkeypatch.setattr(precision, "no_help", lambda: "for a reason")
+    if get_runtime().name == "tf1":  # it has no rewriter: the run is in float32 then
+        monkeypatch.setattr(get_runtime(), "session_config", lambda threads, bfloat16: get_runtime().tf.ConfigProto())
+    lines, _ = stylize("c.png", "s.png", "x.png", "--precision=bfloat16", "--iterations=0", *LAYERS)
+    assert "bfloat16 will not help: for a reason" in lines
+    lines, _ = stylize("c.png", "s.png", "y.png", "--preset=fast", "--iterations=1", *LAYERS)
+    assert lines[0].endswith("lbfgs, float32")
+
+
+def test_threads_are_tensorflows(stylize, folder, monkeypatch):
+    asked, session_config = [], get_runtime().session_config
+    monkeypatch.setattr(get_runtime(), "session_config", lambda *args: asked.append(args) or session_config(*args))
+    stylize("c.png", "s.png", "x.png", "--iterations=0", "--threads=1", *LAYERS)
+    assert asked == [(1, False)]
 
 
 # Sizes --------------------------------------------------------------------------------------------------------------

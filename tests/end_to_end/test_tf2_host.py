@@ -151,8 +151,8 @@ def resident():
 
 graphs, sizes, new_session = [], [], nst_graph.get_runtime().new_session
 
-def remembered():
-    session = new_session()
+def remembered(*arguments):
+    session = new_session(*arguments)
     graphs.append(weakref.ref(session.graph))
     return session
 

@@ -219,29 +219,33 @@ class TestNeeded:
 
 
 class TestLargestFitting:
+    @staticmethod
+    def needed(size):
+        return needed(size, 17)
+
     @pytest.mark.parametrize(("layer", "vectors"), [(1, 2), (17, 2), (21, 44)])
     @pytest.mark.parametrize("gigabytes", [2, 3.3, 8, 64])
     def test_fits_and_the_next_step_does_not(self, gigabytes, layer, vectors):
-        width, height = largest_fitting((400, 300), int(gigabytes * 1e9), layer, vectors)
+        width, height = largest_fitting((400, 300), int(gigabytes * 1e9), lambda size: needed(size, layer, vectors))
         assert width % 10 == 0 and abs(height - width * 3 / 4) <= 0.5
         larger = (width + 10, round((width + 10) * 3 / 4))
         assert needed((width, height), layer, vectors) <= gigabytes * 1e9 < needed(larger, layer, vectors)
 
     def test_takes_every_byte(self):
         exactly = needed((1230, 820), 17)
-        assert largest_fitting((3, 2), exactly, 17) == (1230, 820)
-        assert largest_fitting((3, 2), exactly - 1, 17) == (1220, 813)
+        assert largest_fitting((3, 2), exactly, self.needed) == (1230, 820)
+        assert largest_fitting((3, 2), exactly - 1, self.needed) == (1220, 813)
 
     def test_keeps_the_proportions_of_a_tall_and_of_a_narrow_picture(self):
         exactly = needed((820, 1230), 17)
-        assert largest_fitting((2, 3), exactly, 17) == (820, 1230)
-        assert largest_fitting((1, 30000), needed((1, 5000), 17), 17) == (1, 5000)
+        assert largest_fitting((2, 3), exactly, self.needed) == (820, 1230)
+        assert largest_fitting((1, 30000), needed((1, 5000), 17), self.needed) == (1, 5000)
 
     def test_50_is_the_smallest(self):
         exactly = needed((50, 38), 17)
-        assert largest_fitting((400, 300), exactly, 17) == (50, 38)
-        assert largest_fitting((400, 300), exactly - 1, 17) is None
-        assert largest_fitting((400, 300), 0, 17) is None
+        assert largest_fitting((400, 300), exactly, self.needed) == (50, 38)
+        assert largest_fitting((400, 300), exactly - 1, self.needed) is None
+        assert largest_fitting((400, 300), 0, self.needed) is None
 
 
 class TestInWords:

@@ -65,7 +65,7 @@ def progress(iteration, image=None):
 NAMES = tuple(CostName(name) for name in ("content", "style", "total", "style/block1_conv1"))
 GRAY = np.full((5, 7, 3), 128, np.uint8)
 #: What observers learn of a run of 40 steps.
-RUN = Run(settings(iterations=40), 40, NAMES, GRAY, (GRAY,), "nowhere", None, None, ())
+RUN = Run(settings(iterations=40), 40, NAMES, GRAY, (GRAY,), "nowhere", None, None, (), (((4, 3), 40),))
 
 
 def assert_same_costs(found, expected):

@@ -3,6 +3,7 @@
 import dataclasses
 import inspect
 
+import cv2
 import numpy as np
 import pytest
 
@@ -229,7 +230,7 @@ class TestStages:
         assert (stage.size, stage.iterations) == ((400, 300), 500)
         assert stage.optimiser.func is nst_graph.Adam and stage.optimiser.keywords == {"learning_rate": 2}
 
-    def test_each_begins_with_the_resized_image_of_the_one_before(self, two, pictures, vgg_weights):
+    def test_each_begins_with_the_enlarged_image_of_the_one_before(self, two, pictures, vgg_weights):
         settings, stages = two
         with Transfer(settings, vgg_weights, stages) as transfer:
             transfer.start(*pictures)
@@ -238,13 +239,20 @@ class TestStages:
         assert [progress.iteration for progress in told] == list(range(5))
         assert [progress.image.shape for progress in told] == [(14, 19, 3)] * 2 + [(27, 37, 3)] * 3
 
-        with Transfer(settings, vgg_weights, stages[:1]) as half:
+        # Only at the full size are the pictures resized by the article's interpolation.
+        with Transfer(settings, vgg_weights, [stages[0], stages[1]._replace(iterations=0)]) as half:
             half.start(*pictures)
             expected = list(half.steps())
             small = half.image()
         with Transfer(settings, vgg_weights, stages[1:]) as full:
             full.start(*pictures)
-            full.objective.set_image(nst_graph.images.resized(small[0], (37, 27))[np.newaxis])
+            contents = (
+                cv2.resize(pictures[0], (19, 14), interpolation=cv2.INTER_AREA),
+                cv2.resize(pictures[0], (37, 27), interpolation=cv2.INTER_CUBIC),
+            )
+            lost = contents[1] - cv2.resize(contents[0].astype(np.float32), (37, 27), interpolation=cv2.INTER_CUBIC)
+            larger = cv2.resize(small[0], (37, 27), interpolation=cv2.INTER_CUBIC) + lost
+            full.objective.set_image(larger[np.newaxis])
             expected += list(full.steps())
             np.testing.assert_array_equal(image, full.image())
         assert [progress.costs for progress in told] == [progress.costs for progress in expected]
@@ -357,7 +365,7 @@ class TestStylize:
         keywords = {field.name: field.default for field in fields if field.metadata["keyword"]}
         assert {name: parameters[name].default for name in keywords} == keywords
         own = {"content", "style", "init", "callback", "callback_every", "observers"}
-        own |= {"checkpoint", "checkpoint_every", "resume"}
+        own |= {"checkpoint", "checkpoint_every", "resume", "preset"}
         assert set(parameters) == own | set(keywords)
 
     def test_the_run_is_told_as_what_it_is(self, pictures, vgg_weights, tmp_path):
