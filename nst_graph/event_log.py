@@ -53,7 +53,7 @@ def run_name(settings: Settings, now: float) -> str:
     changed = [
         f"{name}={word}"
         for name, word in chosen.items()
-        if word not in (defaults[name], "None") and name not in _NOT_IN_NAMES
+        if word not in (defaults.get(name), "None") and name not in _NOT_IN_NAMES
     ]
     name = "_".join([time.strftime("%Y-%m-%d_%H-%M-%S", time.localtime(now)), *stems, *changed])
     # A file name can have 255 bytes. TensorBoard's list of runs shows fewer.

@@ -12,17 +12,17 @@ _BLOCKS = {layer.name: layer.block for layer in LAYERS}
 def _variable_in_its_block(next_creator: Callable[..., Any], **options: Any) -> Any:
     """Create a variable of a Keras layer under the name that the layer has when it is called on the run's variable.
 
-    It begins with zeros, which the pretrained weights replace. Keras's random numbers would take 0.4 s of the start.
+    It begins with what is fed, which is the pretrained weights. Keras's random numbers would take 0.4 s of the start.
     """
     tf = get_runtime().tf
-    options["initial_value"] = lambda: tf.zeros(options["shape"])
+    options["initial_value"] = lambda: tf.placeholder(options["dtype"], options["shape"], name="weights")
     layer = tf.get_default_graph().get_name_scope().rpartition("/")[2]
     with tf.name_scope(f"{_BLOCKS[layer]}/{layer}/"):  # the slash at the end: from the top, whatever scope this is
         return next_creator(**options)
 
 
 def load_vgg19(weights: Weights) -> Any:
-    """Build Keras's VGG-19 without its top in the default graph and put the weights into the Keras session.
+    """Build Keras's VGG-19 without its top in the default graph and put the weights into the default session.
 
     Parameters
     ----------
@@ -36,16 +36,33 @@ def load_vgg19(weights: Weights) -> Any:
 
     Notes
     -----
-    Keras builds a whole network with max pools, but a run needs only its layers and their variables. That network, and
-    what loads the weights, are named `keras/...`. The variables are named after the place where their layer is used,
+    Keras builds a whole network with max pools, but a run needs only its layers and their variables. That network is
+    named `keras/...`. The variables are named after the place where their layer is used,
     `block1/block1_conv1/kernel` for example, so that a drawing of the graph has each block in one place.
     """
     runtime = get_runtime()
     tf = runtime.tf
     with tf.name_scope("keras"), tf.variable_creator_scope(_variable_in_its_block):
         vgg_model = runtime.keras.applications.VGG19(weights=None, include_top=False)
-        vgg_model.set_weights(weights.arrays)
+    put_weights(vgg_model, weights, tf.get_default_session())
     return vgg_model
+
+
+def put_weights(vgg_model: Any, weights: Weights, session: Any) -> None:
+    """Put weights into the network's variables in a session.
+
+    Parameters
+    ----------
+    vgg_model : keras.Model
+        From `load_vgg19`.
+    weights : Weights
+        From `nst_graph.weights.find_weights`.
+    session : tf.Session
+        Any session of the network's graph. Each has values of its own.
+    """
+    variables = vgg_model.weights
+    feed = {variable.initial_value: array for variable, array in zip(variables, weights.arrays)}
+    session.run([variable.initializer for variable in variables], feed_dict=feed)
 
 
 def create_output_tensors(

@@ -3,7 +3,7 @@
 import contextlib
 from typing import Any, Dict, Iterator, Optional, Tuple
 
-from nst_graph.network import layer_outputs, load_vgg19
+from nst_graph.network import layer_outputs, load_vgg19, put_weights
 from nst_graph.runtimes import get_runtime
 from nst_graph.weights import Weights
 
@@ -115,6 +115,5 @@ class NetworkSession:
             return self.session
         if self._float32 is None:
             self._float32 = self._open(self._resources, False, self.session.graph)
-            with self._runtime.scope(self._float32):
-                self.vgg_model.set_weights(self._weights.arrays)
+            put_weights(self.vgg_model, self._weights, self._float32)
         return self._float32

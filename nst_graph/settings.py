@@ -520,7 +520,7 @@ class Settings:
         text=True,
     )
     strips: Union[str, int] = _setting(
-        "auto",
+        "off",
         _word_or_integer(2, "auto", "off"),
         "the same gradient in strips of ROWS rows, in a fraction of the memory; auto: where the memory that is free "
         "does not suffice without",

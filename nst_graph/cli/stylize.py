@@ -36,8 +36,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: Where the command differs from the article and from Python: whose pictures have which proportions is not known.
-_DEFAULTS: Dict[str, Any] = {"size": 400}
+#: Where the command differs from the article and from Python: neither the pictures' proportions nor the memory of the
+#: machine are known.
+_DEFAULTS: Dict[str, Any] = {"size": 400, "strips": "auto"}
 
 #: What a style or its mask is called that holds for the whole picture.
 _EVERYWHERE = "all"

@@ -74,8 +74,8 @@ def test_a_picture_of_the_gallery_is_made_by_its_command(name, monkeypatch):
     plan = _plan(cli._parser().parse_args(shown.command.split()[1:]))
     record = stored_record(shown.path)
     assert record.output == shown.path
-    chosen = {field: getattr(plan.settings, field) for field in record.settings if field != "weights"}
-    assert chosen == {field: value for field, value in record.settings.items() if field != "weights"}
+    names = record.settings.keys() - {"weights", "strips"}  # `auto` until a run begins
+    assert {name: getattr(plan.settings, name) for name in names} == {name: record.settings[name] for name in names}
     assert record.style_arguments() == plan.styles
     assert cv2.imread(shown.path).shape == (240, 320, 3)
 

@@ -343,3 +343,7 @@ def test_tensorboard_that_is_not_installed_is_told_once_and_the_log_is_written(t
     (notice,) = notices(caplog)
     assert "pip install tensorboard" in notice
     assert len(values(tmp_path)["cost/total"]) == 3
+
+
+def test_constants_that_the_article_does_not_have_are_in_the_name():
+    assert run_name(Settings(tv_weight=5, strips=64), 0).endswith("_cat_starry_night_tv_weight=5_strips=64")
