@@ -115,5 +115,6 @@ class NetworkSession:
             return self.session
         if self._float32 is None:
             self._float32 = self._open(self._resources, False, self.session.graph)
-            put_weights(self.vgg_model, self._weights, self._float32)
+            with self._runtime.scope(self._float32):  # a variable's placeholder is not told in eager mode
+                put_weights(self.vgg_model, self._weights, self._float32)
         return self._float32

@@ -10,6 +10,7 @@ from nst_graph.objective import Objective
 from nst_graph.optimisers import LBFGS, NOISE, Adam
 from nst_graph.runtimes import Installed, get_runtime
 from nst_graph.settings import Settings
+from nst_graph.strips import Strips
 from tests import ROOT
 
 SIZE = (64, 48)
@@ -76,7 +77,7 @@ class TestWhere:
         assert [precision.resolved(word) for word in ("float32", "bfloat16")] == ["float32", "bfloat16"]
 
 
-class TestWithInstructions:
+class TestNeedsBfloat16:
     def test_network_is_in_bfloat16_and_gram_matrices_and_costs_are_not(self, needs_bfloat16, images, vgg_weights):
         tf = get_runtime().tf
         with ready(BFLOAT16, images, vgg_weights) as objective:
@@ -124,6 +125,39 @@ class TestWithInstructions:
                 one.set_image(images[2])
             assert objective.evaluate() == exact.evaluate()
             np.testing.assert_array_equal(objective.image(), images[2])
+
+    def test_strips(self, needs_bfloat16, images, vgg_weights):
+        """Gram matrices, and so costs, are as near as those of the whole picture; the last costs are in float32."""
+        tf = get_runtime().tf
+        types = {}
+        with Strips(SIZE, BFLOAT16, vgg_weights, rows=16) as strips, ready(BFLOAT16, images, vgg_weights) as whole:
+            strips.take(strips.targets(*images[:2]))
+            strips.set_image(images[2])
+            run = strips.session.run
+
+            def observed(fetches, feed_dict=None):
+                metadata = tf.RunMetadata()
+                options = tf.RunOptions(output_partition_graphs=True)
+                found = run(fetches, feed_dict, options=options, run_metadata=metadata)
+                for graph in metadata.partition_graphs:
+                    for node in graph.node:
+                        if "T" in node.attr:
+                            types.setdefault(node.name, set()).add(tf.as_dtype(node.attr["T"].type).name)
+                return found
+
+            strips.session.run = observed
+            costs, gradient = strips.evaluate_with(strips.gradient)
+            expected, whole_gradient = whole.evaluate_with(whole.gradient)
+            exact = strips.evaluate()
+        convolutions = [found for name, found in types.items() if name.endswith("/Relu")]  # fused with their convolutions
+        assert len(convolutions) == 13 and all("bfloat16" in found for found in convolutions)
+        grams = [found for name, found in types.items() if name.endswith("gram_matrix/MatMul")]
+        assert grams == [{"float32"}] * 5
+        assert costs.total == pytest.approx(expected.total, rel=0.01)
+        cosine = np.vdot(gradient, whole_gradient) / np.linalg.norm(gradient) / np.linalg.norm(whole_gradient)
+        assert cosine > 0.99
+        with ready(Settings(size=SIZE), images, vgg_weights) as objective:
+            assert exact.total == pytest.approx(objective.evaluate().total, rel=1e-5)
 
     @pytest.mark.parametrize("make", [lambda o: Adam(o, 2.0), lambda o: LBFGS(o, noise=NOISE)], ids=["adam", "lbfgs"])
     def test_optimisers_lower_the_cost(self, needs_bfloat16, images, vgg_weights, make):
