@@ -7,6 +7,7 @@ Gram matrices and costs stay in float32.
 import os
 import re
 
+from nst_graph.errors import SettingError
 from nst_graph.runtimes import installed, release
 
 #: What Linux calls the instructions that multiply bfloat16 on x86 processors.
@@ -42,7 +43,15 @@ def no_help(processors: str = "/proc/cpuinfo") -> str:
 
 
 def resolved(precision: str) -> str:
-    """Return the precision that a setting means here: bfloat16 for `auto` if it is available and quicker."""
-    if precision != "auto":
-        return precision
-    return "float32" if not_available() or no_help() else "bfloat16"
+    """Return the precision that a setting means here: bfloat16 for `auto` if it is available and quicker.
+
+    Raises
+    ------
+    SettingError
+        If bfloat16 is asked for and not available.
+    """
+    if precision == "auto":
+        return "float32" if not_available() or no_help() else "bfloat16"
+    if precision == "bfloat16" and not_available():
+        raise SettingError(f"precision bfloat16 is not available: {not_available()}; float32 always is")
+    return precision

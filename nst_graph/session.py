@@ -1,11 +1,16 @@
 """A graph and its session, with Keras's VGG-19 in it once. Objectives of any number of sizes share it."""
 
 import contextlib
+import logging
 from typing import Any, Dict, Iterator, Optional, Tuple
 
+from nst_graph import precision
 from nst_graph.network import layer_outputs, load_vgg19, put_weights
 from nst_graph.runtimes import get_runtime
 from nst_graph.weights import Weights
+
+
+logger = logging.getLogger(__name__)
 
 
 class NetworkSession:
@@ -37,6 +42,8 @@ class NetworkSession:
 
     def __init__(self, weights: Weights, bfloat16: bool = False, threads: Optional[int] = None) -> None:
         self.bfloat16 = bfloat16
+        if bfloat16 and precision.no_help():
+            logger.warning("bfloat16 will not help: %s", precision.no_help())
         self._weights, self._threads = weights, threads
         self._runtime = get_runtime()
         with contextlib.ExitStack() as stack:

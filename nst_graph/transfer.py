@@ -85,6 +85,11 @@ def settled(settings: Settings, size: Tuple[int, int], masked_styles: int = 0) -
     -------
     Settings
         With a seed, with `stages` in place of `start_size`, and with what `auto` means here and now.
+
+    Raises
+    ------
+    SettingError
+        If bfloat16 is asked for and not available.
     """
     settings = dataclasses.replace(
         settings.with_seed(),

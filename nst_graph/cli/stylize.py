@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, List, NamedTuple, Optiona
 
 import numpy as np
 
-from nst_graph import precision
 from nst_graph.cli.show import stored_record
 from nst_graph.cli.words import sentence, whole_number
 from nst_graph.errors import CheckpointError, NSTGraphError, OutputError, SettingError
@@ -222,16 +221,6 @@ def _memory(settings: Settings, size: Tuple[int, int], masked_styles: int, check
     return memory.in_words(needed)
 
 
-def _check_precision(settings: Settings) -> None:
-    """Say so if bfloat16 is asked for and does not help; raise SettingError if it is not available."""
-    if settings.precision == "bfloat16":
-        reason = precision.not_available()
-        if reason:
-            raise SettingError(f"--precision bfloat16 is not available: {reason}; float32 always is")
-        if precision.no_help():
-            logger.warning("bfloat16 will not help: %s", precision.no_help())
-
-
 def _in_words(settings: Settings, stages: "List[Stage]") -> str:
     """Return what the stages of a run are, with the option that spells them out."""
     words = "; then ".join(
@@ -280,7 +269,6 @@ def _stylize(arguments: argparse.Namespace) -> None:
     _check_outputs(arguments, plan, record, size)
     memory = _memory(settings, size, inputs.masked_styles, not arguments.no_memory_check)
     choose_runtime()
-    _check_precision(settings)
     if not arguments.no_metadata and not metadata.holds_text(plan.output):
         logger.warning("a file of this format cannot hold the settings; a .png or .jpg can")
 

@@ -499,7 +499,7 @@ def test_a_run_of_stages_goes_on_where_it_was_stopped(stylize, folder):
 
 def test_bfloat16_is_refused_where_it_is_not_available(folder, monkeypatch, in_process):
     monkeypatch.setattr(precision, "not_available", lambda: "for a reason")
-    with pytest.raises(SettingError, match="^--precision bfloat16 is not available: for a reason; float32 always is"):
+    with pytest.raises(SettingError, match="^precision bfloat16 is not available: for a reason; float32 always is"):
         main(["stylize", "c.png", "s.png", "x.png", "--precision=bfloat16", *MORE])
     assert not (folder / "x.png").exists()
 

@@ -5,6 +5,7 @@ import pytest
 
 import nst_graph
 from nst_graph import precision
+from nst_graph.errors import SettingError
 from nst_graph.images import create_noisy_img, load_img
 from nst_graph.objective import Objective
 from nst_graph.optimisers import LBFGS, NOISE, Adam
@@ -74,7 +75,12 @@ class TestWhere:
         monkeypatch.setattr(precision, "not_available", lambda: not_available)
         monkeypatch.setattr(precision, "no_help", lambda: no_help)
         assert precision.resolved("auto") == meant
-        assert [precision.resolved(word) for word in ("float32", "bfloat16")] == ["float32", "bfloat16"]
+        assert precision.resolved("float32") == "float32"
+        if not_available:
+            with pytest.raises(SettingError, match="^precision bfloat16 is not available: so; float32 always is$"):
+                precision.resolved("bfloat16")
+        else:
+            assert precision.resolved("bfloat16") == "bfloat16"
 
 
 class TestNeedsBfloat16:
@@ -149,7 +155,9 @@ class TestNeedsBfloat16:
             costs, gradient = strips.evaluate_with(strips.gradient)
             expected, whole_gradient = whole.evaluate_with(whole.gradient)
             exact = strips.evaluate()
-        convolutions = [found for name, found in types.items() if name.endswith("/Relu")]  # fused with their convolutions
+        convolutions = [
+            found for name, found in types.items() if name.endswith("/Relu")
+        ]  # fused with their convolutions
         assert len(convolutions) == 13 and all("bfloat16" in found for found in convolutions)
         grams = [found for name, found in types.items() if name.endswith("gram_matrix/MatMul")]
         assert grams == [{"float32"}] * 5

@@ -1,7 +1,7 @@
 """Strips against the plain objective, which tests/reference compares with an independent float64 version.
 
-The two differ by rounding alone. Each tolerance is relative to the largest entry; beside it stands the largest deviation
-that was measured on TensorFlow 2.21 and 1.15.5.
+The two differ by rounding alone. Each tolerance is relative to the largest entry; beside it stands the largest
+deviation that was measured on TensorFlow 2.21 and 1.15.5.
 """
 
 from typing import NamedTuple
@@ -202,7 +202,7 @@ class TestOptimisers:
             return costs, objective.image(), optimiser.state()
 
     def test_adam(self, vgg_weights):
-        """Its first step is the learning rate times the sign of the gradient, so it doubles what rounding does there."""
+        """Its first step is the learning rate times the sign of the gradient: it doubles what rounding does there."""
         (wanted, wanted_img, _), (costs, img, state) = (
             self.trained(objective, lambda objective: Adam(objective, 2.0), 4)
             for objective in both(SIZE, Settings(), vgg_weights, rows=8)
