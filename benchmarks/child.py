@@ -16,8 +16,8 @@ from nst_graph import program
 from nst_graph.weights import find_weights
 from tests import ROOT
 
-#: Names of the peers that ratios refer to.
-ARTICLE, PYTORCH = "the article's way", "PyTorch"
+#: Names of peers that are compared.
+ARTICLE, OURS, PYTORCH = "the article's way", "ours, float32", "PyTorch"
 #: What a peer's process has done before it takes orders, in this order.
 PARTS = ("Python, NumPy, OpenCV", "framework's import", "weights", "network, graph", "targets", "first step")
 
@@ -26,7 +26,7 @@ def training_peers(size, strip_rows):
     """Return the peers that make training steps, not loaded yet."""
     return [
         Article(ARTICLE, size, "float32"),
-        Ours("ours, float32", size),
+        Ours(OURS, size),
         Ours("ours, bfloat16", size, precision="bfloat16"),
         Ours(f"ours, strips of {strip_rows} rows", size, strips=strip_rows),
         Torch(PYTORCH, size, "float32"),

@@ -67,10 +67,10 @@ class Peer:
     def graph_bytes(self):
         """Return the size of the GraphDef; None without a graph."""
 
-    def seconds(self):
-        """Make one step and return how long it took."""
+    def seconds(self, what="step"):
+        """Return how long one call of a method takes."""
         begun = time.perf_counter()
-        self.step()
+        getattr(self, what)()
         return time.perf_counter() - begun
 
 

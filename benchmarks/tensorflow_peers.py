@@ -46,6 +46,10 @@ class Ours(Peer):
     def step(self):
         self.transfer.step()
 
+    def costs(self):
+        """Return the costs, apart from a step."""
+        return self.transfer.costs()
+
     def graph_bytes(self):
         return self.transfer.objective.session.graph.as_graph_def().ByteSize()
 
@@ -74,6 +78,10 @@ class Article(Peer):
 
     def step(self):
         self.article.step()
+
+    def costs(self):
+        """Return the costs, apart from a step."""
+        return self.article.costs()
 
     def image(self):
         """Return the image as it is now: float32 (1, h, w, 3)."""
