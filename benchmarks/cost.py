@@ -7,6 +7,7 @@ import re
 import shutil
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
 
@@ -85,7 +86,9 @@ def _run(name, judge, **settings):
 
 def _pastiche(judge, last_step=160, every=5):
     """Run the command pastiche from the same image and return a row; it saves a picture every few steps."""
-    if not shutil.which("pastiche"):
+    # Beside this Python first: a virtual environment need not be switched on.
+    command = shutil.which("pastiche", path=os.path.dirname(sys.executable) + os.pathsep + os.environ["PATH"])
+    if not command:
         raise ImportError("the command is not there; `pip install --no-deps pastiche==1.6.0` beside PyTorch has it")
     with tempfile.TemporaryDirectory() as folder:
         names = [os.path.join(folder, name + ".png") for name in ("content", "style", "noisy", "out")]
@@ -99,7 +102,7 @@ def _pastiche(judge, last_step=160, every=5):
         )
         files = ["--init", noisy, "--content", content, "--styles", style, "--output", out]
         begun = time.time()
-        subprocess.run(["pastiche", *options.split(), *files], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run([command, *options.split(), *files], check=True, stdout=subprocess.DEVNULL)
         saved = []
         for path in glob.glob(os.path.join(folder, "step*.png")):
             number = int(re.findall(r"\d+", os.path.basename(path))[-1])
@@ -107,7 +110,7 @@ def _pastiche(judge, last_step=160, every=5):
         saved.sort()
         pace = (saved[-1][1] - saved[0][1]) / (saved[-1][0] - saved[0][0])
         judged = ((*row[:2], judge.share(normalized(read_picture(row[2]), ours().color_means))) for row in saved)
-        steps, seconds, share = next((row for row in judged if row[2] <= 1), None) or (*saved[-1][:2], float("nan"))
+        steps, seconds, share = next((row for row in judged if row[2] <= 1), None) or (*saved[-1][:2], float("inf"))
     before, training = seconds - steps * pace, steps * pace
     return ["pastiche 1.6.0", steps, f"{before:.1f}", f"{training:.0f}", f"{share:.3f}"]
 

@@ -120,12 +120,8 @@ def test_the_torch_peers_costs_and_gradient_against_autograd(small_images, vgg_w
     costs[-1].backward()
     with Training(small_images, Settings(), vgg_weights) as training:
         expected, gradient = training.objective.evaluate_with(training.objective.gradient)
-    print(
-        "MEAS",
-        np.abs(np.array([c.item() for c in costs]) / np.array([expected.content, expected.style, expected.total]) - 1),
-        np.abs(peer.image.grad.permute(0, 2, 3, 1).numpy() - gradient).max() / np.abs(gradient).max(),
-    )
+    # Measured: 2.2e-7 and 3.5e-6 of the largest entry.
     wanted = [expected.content, expected.style, expected.total]
-    np.testing.assert_allclose([cost.item() for cost in costs], wanted, rtol=1e-4)
+    np.testing.assert_allclose([cost.item() for cost in costs], wanted, rtol=1e-5)
     found = peer.image.grad.permute(0, 2, 3, 1).numpy()
-    np.testing.assert_allclose(found, gradient, atol=1e-4 * np.abs(gradient).max())
+    np.testing.assert_allclose(found, gradient, atol=5e-5 * np.abs(gradient).max())
