@@ -9,9 +9,8 @@ import subprocess
 import sys
 import time
 
-from benchmarks.peers import MISSING, Product
-from benchmarks.tensorflow_peers import Article, Ours, TensorFlowProduct
-from benchmarks.torch_peer import Torch, TorchProduct
+from benchmarks.peers import MISSING, Article, NumPyProduct, Ours, TensorFlowProduct
+from benchmarks.torch_peer import Torch
 from nst_graph import program
 from nst_graph.weights import find_weights
 from tests import ROOT
@@ -36,9 +35,11 @@ def training_peers(size, strip_rows):
 
 def products():
     """Return the matrix products, whose best rate is the machine's limit."""
-    pairs = [(TensorFlowProduct, "TensorFlow"), (TorchProduct, "PyTorch")]
-    found = [kind(f"{of}'s product, {p}", None, p) for kind, of in pairs for p in ("float32", "bfloat16")]
-    return [*found, Product("NumPy's product, float32", None, "float32")]
+    return [
+        TensorFlowProduct("TensorFlow's product, float32", None, "float32"),
+        TensorFlowProduct("TensorFlow's product, bfloat16", None, "bfloat16"),
+        NumPyProduct("NumPy's product, float32", None, "float32"),
+    ]
 
 
 class Child:
@@ -94,22 +95,15 @@ class Child:
             raise ImportError(f"its process ended with status {self._process.wait()}")
         return json.loads(line)
 
-    def _ask(self, what):
+    def ask(self, what):
+        """Return the answer to an order: a key of `orders` below."""
         self._process.stdin.write(what + "\n")
         self._process.stdin.flush()
         return self._answer()
 
     def seconds(self):
         """Make one step and return how long it took."""
-        return self._ask("step")
-
-    def peak(self):
-        """Return the process's peak of resident memory so far, in bytes; None where the system does not tell."""
-        return self._ask("peak")
-
-    def graph_bytes(self):
-        """Return the size of the GraphDef; None without a graph."""
-        return self._ask("graph")
+        return self.ask("step")
 
     def close(self):
         """End the process."""

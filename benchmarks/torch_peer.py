@@ -4,7 +4,7 @@
 
 import contextlib
 
-from benchmarks.peers import Peer, Product, images
+from benchmarks.peers import Peer, images
 from nst_graph.settings import Settings
 from nst_graph.vgg19 import LAYERS
 
@@ -78,15 +78,3 @@ class Torch(Peer):
         costs[-1].backward()
         self.adam.step()
         return [cost.item() for cost in costs]
-
-
-class TorchProduct(Product):
-    """A product of two square matrices by PyTorch."""
-
-    load = Torch.load
-
-    def start(self):
-        self.factors = self.torch.rand(2, self.side, self.side).to(getattr(self.torch, self.precision))
-
-    def step(self):
-        self.torch.matmul(*self.factors)

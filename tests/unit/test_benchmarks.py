@@ -6,8 +6,7 @@ import pytest
 from benchmarks import __main__ as command
 from benchmarks import report
 from benchmarks.child import PYTORCH, Child
-from benchmarks.peers import Product
-from benchmarks.tensorflow_peers import ours
+from benchmarks.peers import NumPyProduct, ours
 from benchmarks.torch_peer import Torch
 from nst_graph.errors import SettingError
 from nst_graph.settings import Settings
@@ -99,10 +98,10 @@ def test_a_constant_that_this_version_does_not_have_is_named():
 
 
 def test_a_child_answers_and_says_what_is_missing():
-    child = Child(Product("NumPy's product, float32", None, "float32"), 8, "random")
+    child = Child(NumPyProduct("NumPy's product, float32", None, "float32"), 8, "random")
     try:
         assert child.seconds() > 0 and len(child.parts) == 6 and min(child.parts) >= 0
-        assert child.graph_bytes() is None
+        assert child.ask("graph") is None
     finally:
         child.close()
     with pytest.raises(ImportError, match="nowhere|torch"):  # where PyTorch is missing, it says that
