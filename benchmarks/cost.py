@@ -15,8 +15,8 @@ from benchmarks.child import ARTICLE
 from benchmarks.peers import MISSING, PICTURES, Article, images, ours
 from benchmarks.report import table
 from benchmarks.sections import note
-from nst_graph import settings as constants
 from nst_graph.images import deprocess, normalized, read_picture, write_picture
+from nst_graph.settings import PRESETS
 from nst_graph.transfer import Transfer
 from nst_graph.weights import find_weights
 from tests.golden.reference_costs import SHIPPED, reference
@@ -120,7 +120,7 @@ def cost(options, missing):
         runs = {
             ARTICLE: lambda: _articles_way(judge, options.whole_article),
             "ours, `optimizer=lbfgs`": lambda: _run(judge, optimizer="lbfgs", iterations=130),
-            "ours, the preset `fast`": lambda: _run(judge, **_preset("fast")),
+            "ours, the preset `fast`": lambda: _run(judge, **PRESETS["fast"]),
         }
         if options.pastiche:
             runs["the command pastiche"] = lambda: _pastiche(judge)
@@ -140,10 +140,3 @@ def cost(options, missing):
         f"on the pictures in `input/` at 400x300, with seed 0, is {wanted:.4g}. Each run stops when its picture has "
         "it. The cost is always computed in float32."
     )
-
-
-def _preset(name):
-    presets = getattr(constants, "PRESETS", {})
-    if name not in presets:
-        raise ImportError("this version does not have it")
-    return presets[name]

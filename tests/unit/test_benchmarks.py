@@ -8,7 +8,6 @@ from benchmarks import report
 from benchmarks.child import PYTORCH, Child
 from benchmarks.peers import NumPyProduct, ours
 from benchmarks.torch_peer import Torch
-from nst_graph.errors import SettingError
 from nst_graph.settings import Settings
 from tests.training import Training
 
@@ -91,10 +90,10 @@ def test_bad_options_are_refused(arguments, capsys):
     assert "usage" in capsys.readouterr().err
 
 
-def test_a_constant_that_this_version_does_not_have_is_named():
-    with pytest.raises(SettingError, match="no constant `dither`"):
-        ours(dither=True)
-    assert ours(size=(40, 30)).size == (40, 30)
+def test_our_runs_differ_from_the_article_in_what_was_asked_for():
+    """Both are float32 without strips, however much memory is free."""
+    assert ours() == Settings(seed=0, precision="float32", strips="off")
+    assert ours(strips=64, seed=1) == Settings(seed=1, precision="float32", strips=64)
 
 
 def test_a_child_answers_and_says_what_is_missing():
