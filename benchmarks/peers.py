@@ -7,6 +7,7 @@ import time
 
 import numpy as np
 
+from nst_graph import precision
 from nst_graph.errors import NSTGraphError
 from nst_graph.images import create_noisy_img, preprocess, read_picture
 from nst_graph.network import create_output_tensors
@@ -56,8 +57,8 @@ class Peer:
     apart = False
     is_product = False
 
-    def __init__(self, name, size, precision):
-        self.name, self.size, self.precision = name, size, precision
+    def __init__(self, name, size, kind):
+        self.name, self.size, self.precision = name, size, kind
         self.resources = contextlib.ExitStack()
 
     def load(self):
@@ -94,6 +95,12 @@ class Ours(Peer):
     def __init__(self, name, size, **constants):
         super().__init__(name, size, constants.get("precision", "float32"))
         self.constants = constants
+
+    def load(self):
+        super().load()
+        why_not = self.precision == "bfloat16" and (precision.not_available() or precision.no_help())
+        if why_not:
+            raise ImportError(why_not)
 
     def build(self, weights):
         settings = ours(size=self.size, **self.constants)
