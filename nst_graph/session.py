@@ -9,7 +9,6 @@ from nst_graph.network import layer_outputs, load_vgg19, put_weights
 from nst_graph.runtimes import get_runtime
 from nst_graph.weights import Weights
 
-
 logger = logging.getLogger(__name__)
 
 
