@@ -429,7 +429,7 @@ def style_cost_of_sums(
         float32 scalar.
     """
     tf = get_runtime().tf
-    terms = []
+    terms: List[Any] = []
     with tf.name_scope("style_cost"):
         for target, of_styles, n, coefficient in zip(targets, grams, positions, style_layer_coefficients):
             with tf.name_scope(_layer_name(of_styles[0], len(terms) + 1)):
