@@ -246,6 +246,49 @@ class TestNames:
         assert list(named.terms) == terms
 
 
+class TestCostsOfSums:
+    """The same numbers as above, from the sums that are given."""
+
+    def test_content(self, evaluate):
+        tf = get_runtime().tf
+        shapes, sums = [(1, 2, 3), (2, 1, 2)], (9.0, 14.0)
+        one = evaluate(lambda: costs.content_cost_of_sums(shapes[:1], [tf.constant(9.0)], [1]))
+        assert one == pytest.approx(9 / 24, rel=1e-6)
+        two = evaluate(lambda: costs.content_cost_of_sums(shapes, [tf.constant(each) for each in sums], [2, 0.5]))
+        assert two == pytest.approx(2 * 9 / 24 + 0.5 * 14 / 16, rel=1e-6)
+
+    def test_style(self, evaluate):
+        tf = get_runtime().tf
+        of_a, of_b = (costs.gram_matrix(array) for array in (A, B))
+        found = evaluate(
+            lambda: costs.style_cost_of_sums([tf.constant(of_a)] * 2, [[tf.constant(of_b)]] * 2, [2, 4], [0.5, 8])
+        )
+        assert found == pytest.approx(0.5 * 819 / 144 + 8 * 819 / (144 * 4), rel=1e-6)
+
+    def test_masked_style(self, evaluate):
+        tf = get_runtime().tf
+        of = TestMaskedStyleCost
+
+        def build():
+            grams = [tf.constant(gram, tf.float32) for gram in (of.FIRST, of.SECOND)]
+            return costs.style_cost_of_sums([tf.constant(of.TARGETS)], [grams], [2], [1], tf.constant([2, 0.5]))
+
+        assert evaluate(build) == pytest.approx((2 * 100 + 0.5 * 5701) / 144, rel=1e-6)
+
+    def test_total_variation(self, evaluate):
+        tf = get_runtime().tf
+        assert evaluate(lambda: costs.total_variation_cost_of_sum(tf.constant(76.0), (2, 3, 1))) == pytest.approx(
+            76 / 24, rel=1e-6
+        )
+
+    def test_neighbours_of_some_rows(self, evaluate):
+        """Right 3, -2; down 2, -4, 3 to the next row, whose own neighbours do not count."""
+        tf = get_runtime().tf
+        img = np.array([[1, 4, 2], [3, 0, 5]], np.float32)[np.newaxis, :, :, np.newaxis]
+        found = evaluate(lambda: costs.squares_of_neighbours(tf.constant(img[:, :1]), tf.constant(img)))
+        assert found == 9 + 4 + 4 + 16 + 9
+
+
 def test_lists_of_different_lengths_are_refused():
     with pytest.raises(ValueError, match="not 1, 1 and 2"):
         costs.style_cost([A], [B], [1, 1])
