@@ -32,6 +32,14 @@ _BLOCK1, _DEEPER = 5.42, 0.3
 # Bytes for each pixel that styles with masks take more: 0.41 and 0.39 GB were measured for two and three at 800x600.
 _MASKED = 860
 
+# Strips, fitted to peaks of TensorFlow 2.21 in the same way.
+#: Bytes at any size.
+_BASE_IN_STRIPS = 1_250_000_000
+#: Bytes for each pixel: the inputs of the five blocks (132), and a content target of block 4 (32).
+_BLOCKS = 164
+#: Bytes for each row of a strip and each column of the picture.
+_STRIP = 2_100
+
 
 class _GroupFiles(NamedTuple):
     """Where the kernel shows the memory of control groups: a folder, two files in it, and an entry of memory.stat."""
@@ -158,9 +166,27 @@ def needed(size: Tuple[int, int], deepest_layer: int, vectors: int = 2, masked_s
 
 
 def needed_in_strips(size: Tuple[int, int], rows: int, vectors: int = 2) -> int:
-    """Return the bytes that a run in strips needs at its peak, see `needed`."""
+    """Return the bytes that a run in strips needs at its peak, see `needed` and `nst_graph.strips`.
+
+    Parameters
+    ----------
+    size : tuple of int
+        Width and height in pixels.
+    rows : int
+        Rows of a strip.
+    vectors : int
+        See `needed`.
+
+    Returns
+    -------
+    int
+        For the article's layers at most 15% above what was measured from 1600x1200 up on TensorFlow 2.21; more for
+        fewer layers and on TensorFlow 1.15.
+    """
     width, height = size
-    return _BASE + width * height * (3 * _FLOAT * (vectors + 2) + 250)
+    # Besides the optimiser's: the image in the session, its copy that the gradient is written over, and that of a step.
+    arrays = (vectors + 3) * 3 * _FLOAT
+    return _BASE_IN_STRIPS + (_BLOCKS + arrays) * width * height + _STRIP * width * min(rows, height)
 
 
 def largest_fitting(

@@ -146,7 +146,7 @@ def test_every_option_is_in_the_help_with_its_other_name_and_its_default(tmp_pat
     for option, field in OPTIONS.items():
         takes = field.metadata["takes"]
         assert f"{option} {takes}" in shown if takes else f" {option} " in shown
-        default = {"--size": "400"}.get(option, word_of(field, field.default))
+        default = {"--size": "400", "--strips": "auto"}.get(option, word_of(field, field.default))
         assert f"({default})" in shown or default == "None" or not takes
     assert "--alpha X, --content-weight X" in shown and "--beta X, --style-weight X" in shown
     for option in ("--style", "--style-mask", "--checkpoint", "--resume", "--settings-from", "--overwrite"):
