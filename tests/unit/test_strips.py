@@ -103,8 +103,8 @@ def plain(vgg_weights):
     return seen_by(Objective(SIZE, Settings(), vgg_weights), Settings())
 
 
-#: In blocks of two and of four convolutions the first, one in the middle, the last, and the pool; the first and the last
-#: layer of all. `test_all_layers_at_once` has the others.
+#: Convolutions at the beginning, in the middle and at the end of a block, and pools; the first and the last layer of
+#: all. `test_all_layers_at_once` has the others.
 DEEPEST = [1, 2, 3, 4, 5, 7, 8, 10, 11, 14, 16, 17, 21]
 
 
