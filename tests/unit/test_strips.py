@@ -282,4 +282,4 @@ class TestRowsFor:
         assert rows_for(8000, 0) == rows_for(10**9) == 2
 
     def test_default(self):
-        assert rows_for(1600) == rows_for(1600, 10**9) == 186
+        assert rows_for(1600) == rows_for(1600, 700_000_000) == 130
