@@ -103,9 +103,14 @@ def plain(vgg_weights):
     return seen_by(Objective(SIZE, Settings(), vgg_weights), Settings())
 
 
-@pytest.mark.parametrize("index", LAYER_INDICES, ids=[LAYERS[index].name for index in LAYER_INDICES])
-def test_every_layer_as_content_and_style(vgg_weights, index):
-    """As the deepest layer, whose block ends there, beside the layer before. Average and max pools take turns."""
+#: Convolutions at the beginning, in the middle and at the end of a block, and pools; the first and the last layer of
+#: all. `test_all_layers_at_once` has the others.
+DEEPEST = [1, 2, 3, 4, 5, 7, 8, 10, 11, 14, 16, 17, 21]
+
+
+@pytest.mark.parametrize("index", DEEPEST, ids=[LAYERS[index].name for index in DEEPEST])
+def test_the_deepest_layer(vgg_weights, index):
+    """As content and style layer, beside the layer before; its block ends there. Average and max pools take turns."""
     style_layers = ((index, 0.7),) if index == 1 else ((index - 1, 0.3), (index, 0.7))
     settings = Settings(content_layer_index=index, style_layers=style_layers, pooling=("avg", "max")[index % 2])
     check(SIZE, settings, vgg_weights, rows=4)
@@ -124,7 +129,7 @@ def test_any_number_of_rows(vgg_weights, plain, rows):
     check_same(seen_by(Strips(SIZE, Settings(), vgg_weights, rows=rows), Settings()), plain)
 
 
-@pytest.mark.parametrize("size", [(64, 32), (33, 31), (50, 1), (1, 50), (9, 3), (1, 1)])
+@pytest.mark.parametrize("size", [(33, 31), (50, 1), (1, 50), (1, 1)])
 def test_any_size(vgg_weights, size):
     check(size, Settings(tv_weight=1.0), vgg_weights, rows=4)
 
@@ -277,4 +282,4 @@ class TestRowsFor:
         assert rows_for(8000, 0) == rows_for(10**9) == 2
 
     def test_default(self):
-        assert rows_for(1600) == rows_for(1600, 10**9) == 186
+        assert rows_for(1600) == rows_for(1600, 700_000_000) == 130
