@@ -336,6 +336,12 @@ class Strips(Objective):
                 for block in self._blocks
             ]
 
+    @property
+    def roots(self) -> Tuple[Any, ...]:
+        """Operations that need everything of the graph but an optimiser: see `Objective`."""
+        of_blocks = ((block.own[block.layers[-1]].op, block.gradient.op) for block in self._blocks)
+        return (*super().roots, *itertools.chain.from_iterable(of_blocks))
+
     def _shape(self, index: int) -> Tuple[int, int, int]:
         """Return n_h, n_w and n_c of a layer."""
         width, height = feature_map_size(self.size, index, self._pooling)

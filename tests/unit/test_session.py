@@ -94,6 +94,27 @@ def test_a_run_of_several_stages_loads_the_network_once(vgg_weights, monkeypatch
         assert len(transfer.objective.session.graph.get_operations()) == operations and len(made) == 1
 
 
+def test_pictures_of_other_sizes_share_the_session_too(vgg_weights, monkeypatch):
+    made = []
+    new_session = get_runtime().new_session
+    monkeypatch.setattr(get_runtime(), "new_session", lambda *args: made.append(args) or new_session(*args))
+    found = []
+    tall = [picture.swapaxes(0, 1) for picture in PICTURES]
+    with Transfer(Settings(size=30, iterations=2, seed=0), vgg_weights) as transfer:
+        for pictures in (PICTURES, tall, PICTURES):
+            transfer.start(*pictures)
+            list(transfer.steps())
+            assert transfer.objective.session.graph.finalized
+            found.append(transfer.picture())
+        assert len(made) == 1
+    assert [picture.shape for picture in found] == [(24, 30, 3), (30, 24, 3), (24, 30, 3)]
+    np.testing.assert_array_equal(found[0], found[2])
+    with Transfer(Settings(size=30, iterations=2, seed=0), vgg_weights) as alone:
+        alone.start(*tall)
+        list(alone.steps())
+        np.testing.assert_array_equal(found[1], alone.picture())
+
+
 def test_the_full_size_has_the_articles_names(vgg_weights):
     with Transfer(Settings(size=(37, 27), start_size="half", iterations=2, seed=0), vgg_weights) as transfer:
         transfer.start(*PICTURES)

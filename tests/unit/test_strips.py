@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from nst_graph.costs import Costs
+from nst_graph.event_log import readable_graph
 from nst_graph.objective import Objective
 from nst_graph.optimisers import LBFGS, Adam
 from nst_graph.runtimes import get_runtime
@@ -283,3 +284,11 @@ class TestRowsFor:
 
     def test_default(self):
         assert rows_for(1600) == rows_for(1600, 700_000_000) == 130
+
+
+def test_a_drawing_of_the_graph_has_the_blocks(settings, vgg_weights):
+    with Strips((18, 14), settings, vgg_weights, rows=8) as strips:
+        names = {node.name for node in readable_graph(list(strips.roots)).node}
+    for layer in LAYERS[1 : settings.deepest_layer + 1]:
+        assert any(name.startswith(f"{layer.block}/{layer.name}/") for name in names), layer.name
+    assert "total_cost/add" in names
