@@ -1,7 +1,7 @@
 """Costs and gradient in horizontal strips, for pictures whose activations do not fit into memory."""
 
 import itertools
-from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, Collection, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
@@ -95,9 +95,10 @@ class _Strip(NamedTuple):
 class _Block:
     """One block of the network on a strip, in the default graph.
 
-    Each convolution sees one row above and below. So a strip comes with a halo of one row for each convolution, and
-    after each convolution one row is cut off. At the picture's own edges there is neither: there the convolution's own
-    padding is right.
+    Each convolution sees one row above and below. So a strip comes with a halo of one row for each convolution. After
+    each of them one more row of the halo is wrong, because the convolution took it for the picture's edge, and the
+    strip's own rows are right. At the picture's own edges there is no halo: there the convolution's padding is right.
+    To cut a row off after each convolution would save little work, and cost a copy of the gradient for each.
 
     Parameters
     ----------
@@ -105,6 +106,8 @@ class _Block:
         From `nst_graph.network.load_vgg19`.
     layers : sequence of int
         Indices of the block's layers that are computed.
+    used : collection of int
+        Indices of the layers that costs use.
     pooling, scope : str
         See `nst_graph.network.layer_outputs`.
 
@@ -119,7 +122,8 @@ class _Block:
     halo : int
         Rows of it above and below a strip, where the picture goes on.
     own : dict
-        For each layer, the activations of the strip's own rows, float32 (1, rows, n_w, n_c).
+        For each layer that a cost uses, and for the pool, the activations of the strip's own rows, float32
+        (1, rows, n_w, n_c).
     targets, masks : dict
         Placeholders by layer: the strip's part of a content target, float32 (1, rows, n_w, n_c), and of masks, float32
         (k, rows * n_w, 1).
@@ -129,7 +133,7 @@ class _Block:
         What is fetched besides, so that the sums stay in float32.
     """
 
-    def __init__(self, vgg_model: Any, layers: Sequence[int], pooling: str, scope: str) -> None:
+    def __init__(self, vgg_model: Any, layers: Sequence[int], used: Collection[int], pooling: str, scope: str) -> None:
         tf = get_runtime().tf
         self._scope = scope
         self.layers = layers
@@ -143,16 +147,17 @@ class _Block:
         with tf.name_scope(f"{scope}{first.block}/"):
             self.strip = tf.placeholder(tf.float32, (1, None, None, first.in_channels), name="strip")
             self.above, self.below = (tf.placeholder(tf.int32, (), name=name) for name in ("above", "below"))
-        x, above, below, halo = self.strip, self.above, self.below, self.halo
+        x = self.strip
         for index in layers:
             x = layer_outputs(x, vgg_model, pooling, [index], scope)[index]
-            with tf.name_scope(self.scope_of(index)):
-                if LAYERS[index].is_convolution:
-                    halo -= 1
-                    wanted_above, wanted_below = tf.minimum(above, halo), tf.minimum(below, halo)
-                    x = _inner_rows(x, above - wanted_above, below - wanted_below)
-                    above, below = wanted_above, wanted_below
-                self.own[index] = _inner_rows(x, above, below) if halo else x
+            is_last = index + 1 in layers and not LAYERS[index + 1].is_convolution
+            if LAYERS[index].is_convolution and (index in used or is_last):
+                with tf.name_scope(self.scope_of(index)):
+                    self.own[index] = _inner_rows(x, self.above, self.below)
+            elif not LAYERS[index].is_convolution:
+                self.own[index] = x
+            if is_last:
+                x = self.own[index]  # a pool sees no halo
 
     def scope_of(self, index: int) -> str:
         """Return the name scope of a layer, which its costs are named after."""
@@ -252,7 +257,7 @@ class Strips(Objective):
         vgg_model = self._network.vgg_model
         self._contents = [index for index, _ in settings.content_layer_weights]
         self._blocks = [
-            _Block(vgg_model, list(layers), settings.pooling, self.scope)
+            _Block(vgg_model, list(layers), {*self._contents, *self._layers}, settings.pooling, self.scope)
             for _, layers in itertools.groupby(range(1, settings.deepest_layer + 1), lambda index: LAYERS[index].block)
         ]
         block_of = {index: block for block in self._blocks for index in block.layers}
