@@ -162,6 +162,7 @@ def stylize(
     checkpoint: Optional[str] = None,
     checkpoint_every: int = 20,
     resume: Optional[str] = None,
+    preset: Optional[str] = None,
     **constants: Any,
 ) -> Any:
     """Paint the content of one picture in the style of another: `nst_graph.stylize` for tensors.
@@ -174,7 +175,7 @@ def stylize(
         One picture likewise, or one or several `nst_graph.Style` of such pictures.
     init : str, tf.Tensor or ndarray
         `noise`, `content`, `style` or a picture likewise.
-    weights, callback_every, checkpoint, checkpoint_every, resume, **constants
+    weights, callback_every, checkpoint, checkpoint_every, resume, preset, **constants
         As `nst_graph.stylize` takes them.
     callback : callable, optional
         Called with a `Progress` as `steps` yields it.
@@ -210,6 +211,7 @@ def stylize(
         checkpoint=checkpoint,
         checkpoint_every=checkpoint_every,
         resume=resume,
+        preset=preset,
         **constants,
     )
     return _from_bgr(picture, content)

@@ -1,3 +1,4 @@
+import contextlib
 import importlib
 import itertools
 import subprocess
@@ -223,3 +224,32 @@ def test_the_face_for_tensorflow_2_refuses_tensorflow_1(monkeypatch):
     monkeypatch.delitem(sys.modules, "nst_graph.tf2", raising=False)
     with pytest.raises(RuntimeMissingError, match=r"nst_graph.tf2 is for TensorFlow 2, and 1.15.5 is installed"):
         importlib.import_module("nst_graph.tf2")
+
+
+def test_a_finalised_graph_can_be_opened_again():
+    """Through a private name of TensorFlow."""
+    runtime = get_runtime()
+    with runtime.session_scope() as session:
+        runtime.tf.constant(1)
+        session.graph.finalize()
+        with pytest.raises(RuntimeError, match="finalized"):
+            runtime.tf.constant(2)
+        runtime.reopen(session.graph)
+        assert session.run(runtime.tf.constant(3)) == 3
+
+
+def test_a_layer_can_be_called_in_a_later_scope_of_its_session():
+    """On TensorFlow 2, Keras changes the bases of its classes in a graph, and the host's classes get theirs back."""
+    runtime = get_runtime()
+    dense = runtime.keras.layers.Dense
+    with contextlib.closing(runtime.new_session()) as session:
+        before = [cls.__bases__ for cls in dense.__mro__]
+        with runtime.scope(session):
+            layer = dense(2, kernel_initializer="ones")
+            one = layer(runtime.tf.ones((1, 3)))
+        assert [cls.__bases__ for cls in dense.__mro__] == before
+        with runtime.scope(session):
+            two = layer(runtime.tf.ones((1, 3)))
+            runtime.keras.backend.get_session().run([variable.initializer for variable in layer.weights])
+            assert session.run([one, two])[1].tolist() == [[3, 3]]
+        assert [cls.__bases__ for cls in dense.__mro__] == before

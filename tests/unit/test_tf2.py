@@ -45,6 +45,16 @@ def test_a_tensor_gives_a_tensor_and_floats_are_from_0_to_1(pictures, options):
     assert tf.executing_eagerly()
 
 
+def test_a_preset(pictures, options):
+    fast = dict(options, preset="fast", precision="float32", iterations=2)
+    expected = nst_graph.stylize(*(picture[:, :, ::-1] for picture in pictures), **fast)[:, :, ::-1]
+    np.testing.assert_array_equal(tf2.stylize(*pictures, **fast), expected)
+    *_, last = tf2.steps(*pictures, every=1, **fast)
+    np.testing.assert_array_equal(last.image, expected)
+    assert last.iteration == 3  # two at half the size, two at the full size
+    assert tf.executing_eagerly()
+
+
 def test_no_iterations(pictures, options):
     assert tf2.stylize(*pictures, **dict(options, iterations=0)).shape == (27, 37, 3)
     assert list(tf2.steps(*pictures, **dict(options, iterations=0))) == []
