@@ -119,9 +119,7 @@ def test_the_full_size_has_the_articles_names(vgg_weights):
     with Transfer(Settings(size=(37, 27), start_size="half", iterations=2, seed=0), vgg_weights) as transfer:
         transfer.start(*PICTURES)
         roots = transfer.run_info().roots
-    assert [root.name for root in roots] == ["input_var/AssignVariableOp", "total_cost/add", "train/Adam"] or (
-        get_runtime().name == "tf1"
-    )
+    assert [root.name.split("/")[0] for root in roots] == ["input_var", "total_cost", "train"]
 
 
 def test_configuration_of_a_session():
