@@ -366,7 +366,7 @@ def _add_settings(stylize: argparse.ArgumentParser) -> None:
     defaults = dataclasses.replace(Settings(), **_DEFAULTS)
     for title in GROUPS:
         group = stylize.add_argument_group(title)
-        if title == "stages, speed and memory":
+        if title == OPTIONS["--stages"].metadata["group"]:
             group.add_argument("--preset", metavar="|".join(PRESETS), help=_presets())
         for option, field in OPTIONS.items():
             constant = field.metadata
