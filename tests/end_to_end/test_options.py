@@ -452,9 +452,8 @@ def test_too_little_memory_is_told_before_the_run(folder, monkeypatch, in_proces
 
 def test_strips_are_taken_where_the_whole_does_not_fit(stylize, folder, monkeypatch):
     """And where they do not fit either, the line before the run says so."""
-    needed = memory.needed((60, 40), 13)
     monkeypatch.setattr(memory, "needed", lambda *args: 10**12)
-    monkeypatch.setattr(memory, "free", lambda: needed)
+    monkeypatch.setattr(memory, "free", lambda: memory.needed_in_strips((60, 40), 16))
     monkeypatch.setattr(transfer, "rows_for", lambda width: 16)
     lines, run = stylize("c.png", "s.png", "x.png", "--iterations=1", "--seed=1", *LAYERS)
     assert "stages: 60x40, 1 iterations in strips of 16 rows, adam, float32" in lines

