@@ -31,7 +31,7 @@ from nst_graph.weights import Weights
 _ROW = 13 * 4 * 64
 
 
-def rows_for(width: int, budget: int = 700_000_000) -> int:
+def rows_for(width: int, budget: int = 600_000_000) -> int:
     """Return how many rows a strip may have.
 
     Parameters

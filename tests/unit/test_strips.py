@@ -283,7 +283,7 @@ class TestRowsFor:
         assert rows_for(8000, 0) == rows_for(10**9) == 2
 
     def test_default(self):
-        assert rows_for(1600) == rows_for(1600, 700_000_000) == 130
+        assert rows_for(1600) == rows_for(1600, 600_000_000) == 112
 
 
 def test_a_drawing_of_the_graph_has_the_blocks(settings, vgg_weights):
