@@ -124,6 +124,10 @@ def plot(times, memory):
         for number, (name, of_size) in enumerate(peers.items()):
             pixels, values = zip(*sorted((w * h, value / unit) for (w, h), value in of_size.items()))
             panel.loglog(pixels, values, "o-", color=f"C{number}", label=name)
+        # The sizes that were measured, in place of powers of ten and what lies between them.
+        sizes = sorted({size for of_size in peers.values() for size in of_size}, key=lambda size: size[0] * size[1])
+        panel.set_xticks([w * h for w, h in sizes], ["{}x{}".format(*size) for size in sizes])
+        panel.set_xticks([], minor=True)
         panel.set_xlabel("pixels")
         panel.set_ylabel(label)
         panel.grid(True, which="both", alpha=0.3)

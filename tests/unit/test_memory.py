@@ -218,8 +218,8 @@ class TestNeeded:
         assert measured <= needed(size, layer) <= 1.15 * measured
 
 
-#: Peaks likewise, of two or three steps in strips on TensorFlow 2.21: size, rows, vectors, bytes. 2 vectors are Adam, 43
-#: are L-BFGS with a full history.
+#: Peaks likewise, of two or three steps in strips on TensorFlow 2.21: size, rows, vectors, bytes. 2 vectors are Adam's,
+#: 43 those of L-BFGS with a full history.
 MEASURED_IN_STRIPS = [
     ((1600, 1200), 80, 2, 1_830 * MB),
     ((1600, 1200), 112, 2, 1_850 * MB),
