@@ -5,7 +5,6 @@ Both use OpenCV's channel order: blue, green, red.
 """
 
 import os
-import re
 from typing import Any, Optional, Sequence, Tuple, Union
 
 import numpy as np
@@ -13,6 +12,7 @@ import numpy as np
 from nst_graph import console
 from nst_graph.errors import OutputError, PictureError, RuntimeMissingError
 from nst_graph.files import check_file, replacing
+from nst_graph.picture_files import MAX_MEGAPIXELS, check_header, damaged, is_cut_jpeg, read_file, with_more_data
 
 try:
     import cv2 as cv2  # `as`: other modules import cv2 from here and share this error
@@ -25,43 +25,7 @@ except ImportError as error:  # opencv-python needs libGL, which a minimal syste
 Picture = Union[str, "os.PathLike[str]", np.ndarray]
 
 
-def _is_cut_jpeg(data: bytes) -> bool:
-    """Whether a JPEG stream ends before its end-of-image marker (ITU T.81, annex B).
-
-    OpenCV before 5 fills the missing rows of such a file with arbitrary values and reports no error.
-    """
-    position = 2
-    while True:
-        # In entropy-coded data, 00 after FF is padding, and D0 to D7 are restart markers. Neither starts a segment.
-        marker = re.compile(rb"\xff([^\x00\xd0-\xd7\xff])", re.DOTALL).search(data, position)
-        if marker is None:
-            return True
-        if marker.group(1) == b"\xd9":
-            return False
-        position = marker.end() + int.from_bytes(data[marker.end() : marker.end() + 2], "big")
-
-
-def read_file(path: str) -> bytes:
-    """Return the bytes of a picture file; raise PictureError if it is missing, a folder, empty or cannot be read."""
-    try:
-        with open(path, "rb") as file:
-            data = file.read()
-    except FileNotFoundError:
-        raise PictureError(
-            f"there is no picture {path!r} (looked in {os.path.dirname(os.path.abspath(path))})"
-        ) from None
-    except IsADirectoryError:
-        raise PictureError(f"{path!r} is a folder; name a picture file in it") from None
-    except OSError as error:
-        raise PictureError(f"the picture {path!r} cannot be read: {error.strerror}") from error
-    except ValueError:  # a null character, or one that the file system cannot write
-        raise PictureError(f"the picture {path!r} cannot be read: no file can have this name") from None
-    if not data:
-        raise PictureError(f"the picture {path!r} is empty (0 bytes); name another file")
-    return data
-
-
-def read_picture(picture: Picture) -> np.ndarray:
+def read_picture(picture: Picture, max_megapixels: float = MAX_MEGAPIXELS) -> np.ndarray:
     """Return a picture as an array.
 
     Parameters
@@ -70,6 +34,8 @@ def read_picture(picture: Picture) -> np.ndarray:
         A file in any format that OpenCV reads: grayscale becomes three equal channels, transparency is dropped, 16 bits
         become 8, an EXIF rotation is applied. Or an array uint8 (h, w, 3) like those of `cv2.imread`; it is returned
         unchanged.
+    max_megapixels : float
+        How many millions of pixels a file may have; nothing is decoded of one that has more.
 
     Returns
     -------
@@ -79,7 +45,8 @@ def read_picture(picture: Picture) -> np.ndarray:
     Raises
     ------
     PictureError
-        If the file is missing, a folder, empty, cut short or not a picture, or if the array has another shape or dtype.
+        If the file is missing, a folder, empty, cut short, too large or not a picture, or if the array has another
+        shape or dtype. See `nst_graph.picture_files`.
     """
     if isinstance(picture, np.ndarray):
         if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or picture.size == 0:
@@ -91,10 +58,10 @@ def read_picture(picture: Picture) -> np.ndarray:
         path = os.fspath(picture)
     except TypeError:
         raise PictureError(f"a picture must be a path or an array, not {picture!r}") from None
-    return decoded(read_file(path), path)
+    return decoded(read_file(path), path, max_megapixels)
 
 
-def decoded(data: bytes, path: str) -> np.ndarray:
+def decoded(data: bytes, path: str, max_megapixels: float = MAX_MEGAPIXELS) -> np.ndarray:
     """Return the picture in the bytes of a file: uint8 (h, w, 3), as `read_picture` describes it.
 
     Parameters
@@ -103,20 +70,33 @@ def decoded(data: bytes, path: str) -> np.ndarray:
         The whole file.
     path : str
         Its name, for the error message.
+    max_megapixels : float
+        See `read_picture`.
 
     Raises
     ------
     PictureError
-        If OpenCV cannot read it, or a JPEG is cut short.
+        If it is not read (see `nst_graph.picture_files.check_header`), is damaged, or has rows missing.
     """
+    kind = check_header(data, path, max_megapixels)
+    pixels = _pixels(data)
+    if pixels is None:
+        raise damaged(path)
+    if kind == "JPEG" and (is_cut_jpeg(data) or not _same(pixels, _pixels(with_more_data(data)))):
+        raise PictureError(f"the end of the picture {path!r} is missing; get it again or name another")
+    return pixels
+
+
+def _same(pixels: np.ndarray, others: Optional[np.ndarray]) -> bool:
+    return others is not None and np.array_equal(pixels, others)
+
+
+def _pixels(data: bytes) -> Optional[np.ndarray]:
     with console.silenced():  # this package reports a bad file itself, in one line
         try:
-            pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+            return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
         except cv2.error:  # for example more pixels than OpenCV's limit
-            pixels = None
-    if pixels is None or (data[:2] == b"\xff\xd8" and _is_cut_jpeg(data)):
-        raise PictureError(f"{path!r} is damaged or not a picture that OpenCV can read")
-    return pixels
+            return None
 
 
 def resized(img: np.ndarray, size: Tuple[int, int]) -> np.ndarray:

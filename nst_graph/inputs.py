@@ -1,5 +1,6 @@
 """The pictures of a run: content, styles with their weights and masks, the image to start from. No TensorFlow."""
 
+import functools
 import hashlib
 import math
 import numbers
@@ -9,8 +10,9 @@ from typing import Any, List, NamedTuple, Optional, Sequence, Tuple, Union
 import numpy as np
 
 from nst_graph.errors import SettingError
-from nst_graph.images import Picture, decoded, read_file, read_picture
+from nst_graph.images import Picture, decoded, read_picture
 from nst_graph.masks import read_mask
+from nst_graph.picture_files import MAX_MEGAPIXELS, read_file
 
 
 class Style(NamedTuple):
@@ -91,7 +93,9 @@ class Inputs(NamedTuple):
         return len(self.styles) if any(mask is not None for mask in self.masks) else 0
 
 
-def read_inputs(content: Picture, style: Styles, init: Optional[Picture] = None) -> Inputs:
+def read_inputs(
+    content: Picture, style: Styles, init: Optional[Picture] = None, max_megapixels: float = MAX_MEGAPIXELS
+) -> Inputs:
     """Read the pictures of a run. Each file is read once, so that a pipe will do.
 
     Parameters
@@ -102,6 +106,8 @@ def read_inputs(content: Picture, style: Styles, init: Optional[Picture] = None)
         One picture, or styles with weights and masks.
     init : path or ndarray, optional
         The picture to start from.
+    max_megapixels : float
+        How many millions of pixels each file may have.
 
     Returns
     -------
@@ -120,12 +126,13 @@ def read_inputs(content: Picture, style: Styles, init: Optional[Picture] = None)
             raise SettingError(f"the weight of style {number} must be a number above 0, not {one.weight!r:.40}")
     if not math.isfinite(sum(float(one.weight) for one in styles)):
         raise SettingError("the weights of the styles have no finite sum; give smaller ones")
+    read = functools.partial(_read, max_megapixels=max_megapixels)
     return Inputs(
-        content=_read(content),
-        styles=tuple(_read(one.picture) for one in styles),
+        content=read(content),
+        styles=tuple(read(one.picture) for one in styles),
         weights=tuple(float(one.weight) for one in styles),
-        masks=tuple(None if one.mask is None else _read_mask(one.mask) for one in styles),
-        init=None if init is None else _read(init),
+        masks=tuple(None if one.mask is None else _read_mask(one.mask, max_megapixels) for one in styles),
+        init=None if init is None else read(init),
     )
 
 
@@ -144,18 +151,18 @@ def _styles(style: Styles) -> List[Style]:
     return [one if isinstance(one, Style) else Style(one) for one in style]
 
 
-def _read(picture: Picture) -> Source:
+def _read(picture: Picture, max_megapixels: float) -> Source:
     if isinstance(picture, (str, os.PathLike)):
         path = os.fsdecode(picture)
         data = read_file(path)
-        return Source(decoded(data, path), hashlib.sha256(data).hexdigest(), path, data)
+        return Source(decoded(data, path, max_megapixels), hashlib.sha256(data).hexdigest(), path, data)
     pixels = read_picture(picture)
     return Source(pixels, _sha256(pixels))
 
 
-def _read_mask(mask: Picture) -> Source:
+def _read_mask(mask: Picture, max_megapixels: float) -> Source:
     if isinstance(mask, (str, os.PathLike)):
-        source = _read(mask)
+        source = _read(mask, max_megapixels)
         return source._replace(pixels=read_mask(source.pixels, repr(source.path)), data=b"")
     return Source(read_mask(mask), _sha256(mask))
 

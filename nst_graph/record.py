@@ -14,7 +14,10 @@ from nst_graph.inputs import Inputs, Source, Style
 from nst_graph.settings import Settings, check_names
 
 #: What changes neither the picture nor the costs, and the paths, which a record has in another place.
-_LEFT_OUT = ("content_img_path", "style_img_path", "generated_img_path", "log_graph", "log_pictures_every", "threads")
+_LEFT_OUT = (
+    *("content_img_path", "style_img_path", "generated_img_path"),
+    *("log_graph", "log_pictures_every", "threads", "max_megapixels"),
+)
 
 _NAMES = [field.name for field in dataclasses.fields(Settings) if field.name not in _LEFT_OUT]
 

@@ -32,6 +32,7 @@ from typing import (
 import numpy as np
 
 from nst_graph.errors import SettingError
+from nst_graph.picture_files import MAX_MEGAPIXELS
 from nst_graph.vgg19 import INDICES, LAYER_INDICES, LAYERS, feature_map_size
 
 # A check takes the constant's name and a value and returns the value in its one standard form, or raises.
@@ -570,6 +571,14 @@ class Settings:
         option="--log-pictures-every",
         takes="N",
         keyword=False,
+    )
+    max_megapixels: float = _setting(
+        float(MAX_MEGAPIXELS),
+        _positive,
+        "millions of pixels that a picture may have; of a larger one nothing is decoded",
+        group="stages, speed and memory",
+        option="--max-megapixels",
+        takes="N",
     )
     seed: Optional[int] = _setting(
         None,

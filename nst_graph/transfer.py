@@ -319,7 +319,7 @@ class Transfer:
         PictureError, SettingError
             If a picture cannot be read.
         """
-        self.begin(read_inputs(content, style, init))
+        self.begin(read_inputs(content, style, init, self.settings.max_megapixels))
 
     def begin(self, inputs: Inputs) -> None:
         """Begin a run on pictures that were read already, see `start`."""
@@ -653,7 +653,7 @@ def stylize(
     constants = with_preset(preset, constants)
     settings = settings_of(weights, constants, init) if saved is None else resumed_settings(saved[1], constants)
     named = init if settings.init is None or settings.init not in INIT_WORDS else None
-    inputs = read_inputs(content, style, named)
+    inputs = read_inputs(content, style, named, settings.max_megapixels)
     settings = settled(settings, full_size(settings, inputs.content.pixels), inputs.masked_styles)
     if saved is not None:
         check_resumable(record_of(settings, inputs, installed().tensorflow or ""), *saved)

@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from nst_graph.cli.words import sentence, whole_number
+from nst_graph.cli.words import add_max_megapixels, sentence, whole_number
 from nst_graph.errors import SettingError
 from nst_graph.files import check_file
 
@@ -17,7 +17,7 @@ def _figure(arguments: argparse.Namespace) -> None:
         raise SettingError(
             f"a figure takes three pictures for each row (content, style, generated), but it got {len(paths)} in all"
         )
-    pictures = [images.read_picture(path) for path in paths]
+    pictures = [images.read_picture(path, arguments.max_megapixels) for path in paths]
     check_file(arguments.output, paths)
     rows = list(zip(pictures[::3], pictures[1::3], pictures[2::3]))
     images.write_picture(figures.pairs_figure(rows, arguments.height), arguments.output)
@@ -32,4 +32,5 @@ def add_to(commands: Any) -> None:
     figure.add_argument(
         "--height", metavar="N", type=whole_number(1, 10000), default=300, help="height of a row in pixels (300)"
     )
+    add_max_megapixels(figure)
     figure.set_defaults(run=_figure)

@@ -5,7 +5,7 @@ import os
 import re
 from typing import Any, List, Tuple
 
-from nst_graph.cli.words import whole_number
+from nst_graph.cli.words import add_max_megapixels, whole_number
 from nst_graph.errors import OutputError
 
 #: A length on the command line: a number, and whether it is a percentage.
@@ -39,7 +39,7 @@ def _mask(arguments: argparse.Namespace) -> None:
     # Imported here because --help needs no OpenCV.
     from nst_graph import images, masks
 
-    picture = images.read_picture(arguments.content)
+    picture = images.read_picture(arguments.content, arguments.max_megapixels)
     height, width = picture.shape[:2]
     images.check_output(arguments.output, (width, height), [arguments.content])
     if os.path.exists(arguments.output) and not arguments.overwrite:
@@ -84,5 +84,6 @@ def add_to(commands: Any) -> None:
     mask.add_argument(
         "--iterations", metavar="N", type=whole_number(1, 100), default=5, help="iterations of GrabCut (5)"
     )
+    add_max_megapixels(mask)
     mask.add_argument("--overwrite", action="store_true", help="replace OUTPUT if it exists")
     mask.set_defaults(run=_mask)

@@ -28,10 +28,10 @@ def stored_record(path: str) -> "Record":
     # Imported here because --help needs neither OpenCV nor Pillow.
     from nst_graph import metadata
     from nst_graph.checkpoint import read_checkpoint
-    from nst_graph.images import read_file
+    from nst_graph.picture_files import read_file
     from nst_graph.record import from_text
 
-    data = read_file(path)
+    data = read_file(path, of_any_kind=True)
     if data.startswith(b"PK"):  # a zip archive, as NumPy's files are
         return read_checkpoint(path)[1]
     if data.lstrip().startswith(b"{"):

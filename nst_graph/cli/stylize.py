@@ -256,7 +256,8 @@ def _stylize(arguments: argparse.Namespace) -> None:
     if arguments.checkpoint is None:
         arguments.checkpoint = arguments.resume
     settings = plan.settings
-    inputs = read_inputs(plan.content, plan.styles, None if settings.init in INIT_WORDS else settings.init)
+    init = None if settings.init in INIT_WORDS else settings.init
+    inputs = read_inputs(plan.content, plan.styles, init, settings.max_megapixels)
     size = full_size(settings, inputs.content.pixels)
     settings = settled(settings, size, inputs.masked_styles)
     plan = plan._replace(settings=settings)

@@ -3,6 +3,9 @@
 import argparse
 from typing import Callable
 
+from nst_graph.errors import SettingError
+from nst_graph.settings import OPTIONS, word_of
+
 
 def sentence(text: str) -> str:
     """Return a help text as a sentence: capital letter, full stop."""
@@ -18,3 +21,18 @@ def whole_number(low: int, high: int) -> Callable[[str], int]:
         return int(text)
 
     return read
+
+
+def add_max_megapixels(parser: argparse.ArgumentParser) -> None:
+    """Add the option that every subcommand which reads pictures has; its value is a number."""
+    option = "--max-megapixels"
+    field = OPTIONS[option]
+
+    def read(text: str) -> float:
+        try:
+            return float(field.metadata["check"](option, float(text)))
+        except (SettingError, ValueError):
+            raise argparse.ArgumentTypeError(f"must be a number above 0, not {text[:40]!r}") from None
+
+    what = f"{field.metadata['what']} ({word_of(field, field.default)})"
+    parser.add_argument(option, metavar=field.metadata["takes"], type=read, default=field.default, help=what)

@@ -121,12 +121,14 @@ class TestReadPicture:
             seen.append(os.path.sameopenfile(2, before))
             return False, None
 
+        path = str(tmp_path / "x.jpg")
+        cv2.imwrite(path, np.zeros((1, 1, 3), np.uint8))
         monkeypatch.setattr(cv2, "imdecode", decode)
         monkeypatch.setattr(cv2, "imencode", encode)
         before = os.dup(2)
         try:
             with pytest.raises(PictureError, match="damaged"):
-                read_picture(write(tmp_path / "x.jpg", b"no picture"))
+                read_picture(path)
             with pytest.raises(OutputError):
                 encoded(np.zeros((1, 1, 3), np.uint8), "x.jpg")
             assert os.path.sameopenfile(2, before)

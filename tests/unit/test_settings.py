@@ -271,6 +271,7 @@ def test_words_are_short():
         ("--strips", "off", "strips", "off"),
         ("--strips", "64", "strips", 64),
         ("--threads", "2", "threads", 2),
+        ("--max-megapixels", "500", "max_megapixels", 500.0),
     ],
 )
 def test_an_option_gives_one_constant(option, text, name, value):
@@ -311,6 +312,7 @@ def test_every_option_is_in_the_test_above():
         ("--strips", "1", "--strips must be auto or off, or a whole number from 2 to 32766, not 1"),
         ("--strips", "on", "--strips must be auto or off, or a whole number from 2 to 32766, not 'on'"),
         ("--threads", "0", "--threads must be a whole number from 1 to 4096, not 0"),
+        ("--max-megapixels", "0", "--max-megapixels must be a number above 0, not 0"),
         ("--tv-weight", "-1", "--tv-weight must be a number of at least 0, not -1"),
         ("--tv-weight", "nan", "--tv-weight must be"),
         ("--pooling", "mean", "--pooling must be one of avg, max, not 'mean'"),

@@ -1,0 +1,352 @@
+"""Picture files before they are decoded: their bytes, and what their header says. No TensorFlow.
+
+A picture may come from anybody. So bytes, seconds and pixels are bounded, and what OpenCV would decode into wrong
+colours is refused here, with the reason.
+"""
+
+import io
+import os
+import re
+import select
+import stat
+import struct
+import time
+import warnings
+from typing import Callable, List, NamedTuple, Optional, Tuple
+
+from nst_graph.errors import PictureError
+
+#: Millions of pixels that a picture may have. Decoded they take 600 MB.
+MAX_MEGAPIXELS = 200
+
+#: Bytes that a file may have. A TIFF of 200 megapixels with 16 bits and transparency has 1.6 GB.
+_LARGEST_FILE = 2_000_000_000
+
+#: Seconds until somebody must write to a pipe, and from one piece of it to the next.
+_WRITER_SECONDS, _STALL_SECONDS = 10.0, 60.0
+
+#: Bytes of a file from which its format is known.
+_START = 32
+
+_PIECE = 1 << 24
+
+
+def read_file(path: str, of_any_kind: bool = False) -> bytes:
+    """Return the bytes of a picture file.
+
+    Parameters
+    ----------
+    path : str
+        A file, or a pipe that somebody writes to, like `<(command)` of a shell.
+    of_any_kind : bool
+        Whether it may be something else than a picture: a checkpoint, for example, which has settings too.
+
+    Returns
+    -------
+    bytes
+        All of it.
+
+    Raises
+    ------
+    PictureError
+        If it is missing, a folder, a device, empty, no picture, has more than 2 GB, or cannot be read; if it is a pipe,
+        also if nobody opens it for writing within 10 seconds, or nothing comes for 60.
+    """
+    try:
+        # Without O_NONBLOCK, opening a pipe that nobody writes to waits for ever. A file is not affected.
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+        try:
+            data = _read(descriptor, path, of_any_kind)
+        finally:
+            os.close(descriptor)
+    except PictureError:
+        raise
+    except FileNotFoundError:
+        raise PictureError(
+            f"there is no picture {path!r} (looked in {os.path.dirname(os.path.abspath(path))})"
+        ) from None
+    except OSError as error:
+        raise PictureError(f"the picture {path!r} cannot be read: {error.strerror}") from error
+    except ValueError:  # a null character, or one that the file system cannot write
+        raise PictureError(f"the picture {path!r} cannot be read: no file can have this name") from None
+    if not data:
+        raise PictureError(f"the picture {path!r} is empty (0 bytes); name another file")
+    return data
+
+
+def _read(descriptor: int, path: str, of_any_kind: bool) -> bytes:
+    status = os.fstat(descriptor)
+    if stat.S_ISDIR(status.st_mode):
+        raise PictureError(f"{path!r} is a folder; name a picture file in it")
+    if stat.S_ISFIFO(status.st_mode) or stat.S_ISSOCK(status.st_mode):
+        return _read_pipe(descriptor, path)
+    if not stat.S_ISREG(status.st_mode):
+        raise PictureError(f"{path!r} is a device, not a picture; name a file")
+    # Its start first: a film of gigabytes is refused without being read.
+    pieces = [os.read(descriptor, _START)]
+    if pieces[0] and not of_any_kind:
+        _format_of(pieces[0], path)
+    _check_length(status.st_size, path)
+    length = 0
+    while pieces[-1]:
+        length += len(pieces[-1])
+        _check_length(length, path)  # it may grow meanwhile
+        pieces.append(os.read(descriptor, _PIECE))
+    return b"".join(pieces)
+
+
+def _read_pipe(descriptor: int, path: str) -> bytes:
+    pieces, length = [], 0
+    last = time.monotonic()
+    while True:
+        try:
+            piece: Optional[bytes] = os.read(descriptor, _PIECE)
+        except BlockingIOError:
+            piece = None  # somebody has it open for writing, and nothing is there now
+        waited = time.monotonic() - last
+        if piece:
+            pieces.append(piece)
+            length += len(piece)
+            last = time.monotonic()
+            _check_length(length, path)
+        elif piece == b"" and pieces:
+            return b"".join(pieces)
+        elif piece == b"" and waited > _WRITER_SECONDS:
+            # A writer that came and went within a moment, or none.
+            raise PictureError(f"nobody writes to the pipe {path!r}; name a file")
+        elif waited > _STALL_SECONDS:
+            raise PictureError(f"nothing came through the pipe {path!r} for {_STALL_SECONDS:.0f} seconds; name a file")
+        elif piece is None:
+            select.select([descriptor], [], [], 1.0)
+        else:
+            time.sleep(0.05)  # select would say at once that a pipe without a writer is at its end
+
+
+def _check_length(length: int, path: str) -> None:
+    if length > _LARGEST_FILE:
+        raise PictureError(
+            f"the file {path!r} has more than {_LARGEST_FILE // 10**9} GB, more than any picture that can be read"
+        )
+
+
+class _Format(NamedTuple):
+    """A format of pictures.
+
+    Attributes
+    ----------
+    start : bytes
+        Regular expression for the first bytes of a file.
+    name : str
+        What it is called.
+    size : callable or None
+        Takes a whole file and returns width and height, without decoding a pixel. None if it is not read.
+    refused : str
+        Why it is not read.
+    """
+
+    start: bytes
+    name: str
+    size: Optional[Callable[[bytes], Tuple[int, int]]]
+    refused: str = ""
+
+
+class _Refused(Exception):
+    """A header that says why the file is not read."""
+
+
+_FLOATS = "has fractions as its colours, which 8 bits do not hold; convert it to PNG first"
+
+
+def _tiff_size(data: bytes) -> Tuple[int, int]:
+    """Return width and height of a TIFF: of its first picture, which is the one that OpenCV reads."""
+    # Imported here and below because few pictures are of these formats.
+    from PIL.TiffImagePlugin import IMAGELENGTH, IMAGEWIDTH, SAMPLEFORMAT, ImageFileDirectory_v2
+
+    file = io.BytesIO(data)
+    tags = ImageFileDirectory_v2(file.read(8))
+    file.seek(tags.next)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        tags.load(file)
+        if 3 in tuple(tags.get(SAMPLEFORMAT, ())):  # floating point: TIFF 6.0, section 19
+            raise _Refused(_FLOATS)
+        return int(tags[IMAGEWIDTH]), int(tags[IMAGELENGTH])
+
+
+def _jpeg_2000_size(data: bytes) -> Tuple[int, int]:
+    from PIL.Jpeg2KImagePlugin import Jpeg2KImageFile
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        width, height = Jpeg2KImageFile(io.BytesIO(data)).size
+    return width, height
+
+
+def _pnm_size(data: bytes) -> Tuple[int, int]:
+    """Return width and height of a PBM, PGM or PPM. Of other maxima than these two, OpenCV makes dark pictures."""
+    words = re.sub(rb"#[^\r\n]*", b" ", data[:4096]).split(None, 4)
+    if words[0] not in (b"P1", b"P4") and words[3] not in (b"255", b"65535"):
+        raise _Refused("has another maximum than 255 or 65535; convert it to PNG first")
+    return int(words[1]), int(words[2])
+
+
+def _jpeg_size(data: bytes) -> Tuple[int, int]:
+    """Return width and height of a JPEG: those of its start-of-frame marker (ITU T.81, section B.2.2)."""
+    marker = _next_marker(data, 2)
+    while marker is not None and not (b"\xc0" <= marker.group(1) <= b"\xcf" and marker.group(1) not in b"\xc4\xc8\xcc"):
+        marker = _next_marker(data, _behind(data, marker))
+    assert marker is not None
+    height, width = struct.unpack(">HH", data[marker.end() + 3 : marker.end() + 7])
+    return width, height
+
+
+def _webp_size(data: bytes) -> Tuple[int, int]:
+    """Return width and height of a WebP (RFC 9649, sections 2.5 to 2.7). Pillow would allocate the pixels."""
+    kind = data[12:16]
+    if kind == b"VP8X":
+        return 1 + int.from_bytes(data[24:27], "little"), 1 + int.from_bytes(data[27:30], "little")
+    if kind == b"VP8L":
+        (bits,) = struct.unpack("<I", data[21:25])
+        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    width, height = struct.unpack("<HH", data[26:30])
+    return width & 0x3FFF, height & 0x3FFF
+
+
+def _bmp_size(data: bytes) -> Tuple[int, int]:
+    """Return width and height of a BMP. A height below 0 says that the rows come from above; the first had 16 bits."""
+    old = data[14:18] == b"\x0c\0\0\0"
+    width, height = struct.unpack("<HH" if old else "<ii", data[18 : 22 if old else 26])
+    return width, abs(height)
+
+
+def _at(position: int, layout: str) -> Callable[[bytes], Tuple[int, int]]:
+    """Return a reader of two numbers at a fixed position."""
+
+    def size(data: bytes) -> Tuple[int, int]:
+        width, height = struct.unpack_from(layout, data, position)
+        return width, height
+
+    return size
+
+
+_FORMATS = (
+    _Format(rb"\xff\xd8\xff", "JPEG", _jpeg_size),
+    _Format(rb"\x89PNG\r\n\x1a\n", "PNG", _at(16, ">II")),
+    _Format(rb"RIFF....WEBP", "WebP", _webp_size),
+    _Format(rb"II\*\0|MM\0\*", "TIFF", _tiff_size),
+    _Format(rb"BM", "BMP", _bmp_size),
+    _Format(rb"GIF8[79]a", "GIF", _at(6, "<HH")),
+    _Format(rb"P[1-6]\s", "PNM", _pnm_size),
+    _Format(rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51", "JPEG 2000", _jpeg_2000_size),
+    _Format(rb"\x59\xa6\x6a\x95", "Sun raster", _at(4, ">II")),
+    _Format(rb"P[Ff]\s", "PFM", None, _FLOATS),
+    _Format(rb"#\?R(ADIANCE|GBE)", "Radiance HDR", None, _FLOATS),
+    _Format(rb"\x76\x2f\x31\x01", "OpenEXR", None, _FLOATS),
+    _Format(rb"P7\s", "PAM", None, "comes out in wrong colours; convert it to PNG first"),
+)
+
+
+def _format_of(start: bytes, path: str) -> _Format:
+    for form in _FORMATS:
+        if re.match(form.start, start, re.DOTALL):
+            if form.refused:
+                raise PictureError(f"{path!r} is a picture that is not read: {form.name} {form.refused}")
+            return form
+    raise damaged(path)
+
+
+def damaged(path: str) -> PictureError:
+    """Return the error for a file that is no picture."""
+    return PictureError(f"{path!r} is damaged or not a picture that can be read")
+
+
+def check_header(data: bytes, path: str, max_megapixels: float = MAX_MEGAPIXELS) -> str:
+    """Check a picture before it is decoded.
+
+    Parameters
+    ----------
+    data : bytes
+        The whole file.
+    path : str
+        Its name, for the error message.
+    max_megapixels : float
+        How many millions of pixels it may have.
+
+    Returns
+    -------
+    str
+        Name of the format, `JPEG` for example.
+
+    Raises
+    ------
+    PictureError
+        If it is no picture, or one that would come out wrong, or larger.
+    """
+    form = _format_of(data, path)
+    assert form.size is not None
+    try:
+        width, height = form.size(data)
+    except _Refused as reason:
+        raise PictureError(f"{path!r} is a picture that is not read: {form.name} {reason}") from None
+    except Exception:  # Pillow documents no list of what a damaged file raises
+        raise damaged(path) from None
+    if width < 1 or height < 1:
+        raise damaged(path)
+    if width * height > max_megapixels * 1e6:
+        raise PictureError(
+            f"the picture {path!r} has {width}x{height} pixels, {width * height / 1e6:.0f} megapixels; the limit is "
+            f"{max_megapixels:g}, which --max-megapixels raises"
+        )
+    return form.name
+
+
+def is_cut_jpeg(data: bytes) -> bool:
+    """Return whether a JPEG stream ends before its end-of-image marker (ITU T.81, annex B).
+
+    OpenCV before 5 fills the missing rows of such a file with arbitrary values and reports no error.
+    """
+    position = 2
+    while True:
+        marker = _next_marker(data, position)
+        if marker is None:
+            return True
+        if marker.group(1) == b"\xd9":
+            return False
+        position = _behind(data, marker)
+
+
+def with_more_data(data: bytes) -> bytes:
+    """Return a whole JPEG stream with some bytes more at the end of each of its scans.
+
+    A decoder that has all rows skips them. One that misses rows decodes them: it gives another picture.
+    """
+    pieces: List[bytes] = []
+    position, copied, in_scan = 2, 0, False
+    while True:
+        marker = _next_marker(data, position)
+        if marker is None:
+            return b"".join([*pieces, data[copied:]])
+        if in_scan:
+            pieces += [data[copied : marker.start()], _MORE]
+            copied = marker.start()
+        if marker.group(1) == b"\xd9":
+            return b"".join([*pieces, data[copied:]])
+        in_scan = marker.group(1) == b"\xda"
+        position = _behind(data, marker)
+
+
+#: Data without markers; and the same behind each restart marker, one of which a decoder that misses rows may wait for.
+_MORE = bytes(range(1, 251))
+_MORE += b"".join(b"\xff" + bytes([0xD0 + number]) + _MORE for number in range(8))
+
+
+def _next_marker(data: bytes, position: int) -> "Optional[re.Match[bytes]]":
+    # In entropy-coded data, 00 after FF is padding, and D0 to D7 are restart markers. Neither starts a segment.
+    return _MARKER.search(data, position)
+
+
+_MARKER = re.compile(rb"\xff([^\x00\xd0-\xd7\xff])", re.DOTALL)
+
+
+def _behind(data: bytes, marker: "re.Match[bytes]") -> int:
+    return marker.end() + int.from_bytes(data[marker.end() : marker.end() + 2], "big")
