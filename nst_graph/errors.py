@@ -4,12 +4,42 @@ Every exception that this package raises on purpose is a `NSTGraphError`. A prog
 with `EXIT_STATUS` (see `nst_graph.program`). A Python caller catches the class that it needs.
 """
 
+import re
+import reprlib
+from typing import Any
+
 #: Exit status of a program that stops with one of these errors.
 EXIT_STATUS = 2
 
+# Names and words in a message may have megabytes. A path of 300 characters is shown whole.
+_LONG_WORD = re.compile(r"(?<!\S)\S{321,}")
+_LONGEST = 1000
+
+
+def one_line(text: str) -> str:
+    """Return a text that fits into a line: the middle of what is too long is left out, what is no letter is escaped.
+
+    Line ends, control characters of a terminal and the surrogates of a name that is not UTF-8 cannot be printed.
+    """
+    text = _LONG_WORD.sub(lambda match: f"{match.group()[:200]}...{match.group()[-50:]}", text)
+    if len(text) > _LONGEST:  # what to do stands at the end
+        text = f"{text[: _LONGEST // 2]} ... {text[-_LONGEST // 2 :]}"
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+
+
+def shown(value: Any) -> str:
+    """Return a value that was refused as a message shows it: as Python writes it, shortened."""
+    try:
+        return reprlib.repr(value)
+    except ValueError:  # Python refuses to write whole numbers of more than 4300 digits
+        return "a number of thousands of digits"
+
 
 class NSTGraphError(Exception):
-    """A problem that the user can fix. The message names the problem, the value and what to do."""
+    """A problem that the user can fix. The message names the problem, the value and what to do, in one line."""
+
+    def __str__(self) -> str:
+        return one_line(super().__str__())
 
 
 class SettingError(NSTGraphError, ValueError):

@@ -17,6 +17,7 @@ from typing import Any, Callable, Iterable, Iterator, List, Optional, Tuple
 import numpy as np
 
 from nst_graph.costs import Costs
+from nst_graph.errors import one_line
 from nst_graph.files import Dispensable
 from nst_graph.images import encoded
 from nst_graph.runtimes import get_runtime
@@ -105,7 +106,9 @@ def readable_graph(roots: List[Any]) -> Any:
 
 def _table(rows: Iterable[Tuple[str, str]]) -> str:
     lines = ["| constant | value |", "| --- | --- |"]
-    return "\n".join(lines + ["| {} | {} |".format(name, value.replace("|", "\\|")) for name, value in rows])
+    # A row is one line, and UTF-8: in a file's name there may be line ends and bytes that are no text.
+    lines += ["| {} | {} |".format(name, one_line(value).replace("|", "\\|")) for name, value in rows]
+    return "\n".join(lines)
 
 
 @contextlib.contextmanager
@@ -175,7 +178,7 @@ class EventLog:
                 break
         self._path = os.path.join(folder, f"events.out.tfevents.{now:.0f}.{socket.gethostname()}")
         with _tensorflows_errors():
-            self._records = get_runtime().tf.io.TFRecordWriter(self._path)
+            self._records = get_runtime().tf.io.TFRecordWriter(os.fsencode(self._path))
 
     def _append(self, event: Any) -> None:
         with _tensorflows_errors():

@@ -1,5 +1,6 @@
 """Figures of results: rows of content + style -> generated, and the plot of a run's costs."""
 
+import io
 import os
 from typing import Any, List, Sequence, Tuple
 
@@ -17,18 +18,9 @@ _WHITE, _INK = (255, 255, 255), (64, 64, 64)
 Row = Tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
-def _sign(height: int, arrow: bool) -> np.ndarray:
-    """Draw a plus or an arrow on white. Its box is as wide as a quarter of the row's height."""
-    width = max(height // 4, 8)
-    sign = np.full((height, width, 3), _WHITE, np.uint8)
-    x, y, half = width // 2, height // 2, width // 4
-    thickness = max(height // 60, 1)
-    if arrow:
-        cv2.arrowedLine(sign, (x - half, y), (x + half, y), _INK, thickness, cv2.LINE_AA, tipLength=0.4)
-    else:
-        cv2.line(sign, (x - half, y), (x + half, y), _INK, thickness, cv2.LINE_AA)
-        cv2.line(sign, (x, y - half), (x, y + half), _INK, thickness, cv2.LINE_AA)
-    return sign
+def figure_size(rows: Sequence[Row], height: int = 300) -> Tuple[int, int]:
+    """Return width and height of what `pairs_figure` makes of the same rows; it makes none of it yet."""
+    return sum(_columns(rows, height)) + 2 * _sign_width(height), len(rows) * (height + _gap(height)) - _gap(height)
 
 
 def pairs_figure(rows: Sequence[Row], height: int = 300) -> np.ndarray:
@@ -46,27 +38,48 @@ def pairs_figure(rows: Sequence[Row], height: int = 300) -> np.ndarray:
     ndarray
         uint8 (h, w, 3), blue, green and red, on a white background.
     """
-    scaled = [[_of_height(picture, height) for picture in row] for row in rows]
-    columns = [max(row[column].shape[1] for row in scaled) for column in range(3)]
-    plus, arrow = _sign(height, arrow=False), _sign(height, arrow=True)
-    gap = max(height // 20, 1)
-    lines: List[np.ndarray] = []
-    for row in scaled:
-        content, style, generated = (_in_the_middle(picture, room) for picture, room in zip(row, columns))
-        line = np.hstack([content, plus, style, arrow, generated])
-        lines += [np.full((gap, line.shape[1], 3), _WHITE, np.uint8)] * bool(lines) + [line]
-    return np.vstack(lines)
+    width, full_height = figure_size(rows, height)
+    figure = np.full((full_height, width, 3), _WHITE, np.uint8)
+    for top, row in zip(range(0, full_height, height + _gap(height)), rows):
+        line, left = figure[top : top + height], 0
+        for picture, room, arrow in zip(row, _columns(rows, height), (False, True, None)):
+            start = left + (room - _width(picture, height)) // 2
+            line[:, start : start + _width(picture, height)] = scaled(picture, (_width(picture, height), height))
+            left += room
+            if arrow is not None:
+                _draw_sign(line, left, arrow)
+                left += _sign_width(height)
+    return figure
 
 
-def _of_height(picture: np.ndarray, height: int) -> np.ndarray:
-    return scaled(picture, (max(round(picture.shape[1] * height / picture.shape[0]), 1), height))
+def _columns(rows: Sequence[Row], height: int) -> List[int]:
+    return [max(_width(row[column], height) for row in rows) for column in range(3)]
 
 
-def _in_the_middle(picture: np.ndarray, width: int) -> np.ndarray:
-    room = np.full((picture.shape[0], width, 3), _WHITE, np.uint8)
-    left = (width - picture.shape[1]) // 2
-    room[:, left : left + picture.shape[1]] = picture
-    return room
+def _width(picture: np.ndarray, height: int) -> int:
+    return int(max(round(picture.shape[1] * height / picture.shape[0]), 1))
+
+
+def _gap(height: int) -> int:
+    return max(height // 20, 1)
+
+
+def _sign_width(height: int) -> int:
+    return max(height // 4, 8)
+
+
+def _draw_sign(line: np.ndarray, left: int, arrow: bool) -> None:
+    """Draw a plus or an arrow into a row. Its box is as wide as a quarter of the row's height."""
+    height, width = line.shape[0], _sign_width(line.shape[0])
+    sign = np.full((height, width, 3), _WHITE, np.uint8)
+    x, y, half = width // 2, height // 2, width // 4
+    thickness = max(height // 60, 1)
+    if arrow:
+        cv2.arrowedLine(sign, (x - half, y), (x + half, y), _INK, thickness, cv2.LINE_AA, tipLength=0.4)
+    else:
+        cv2.line(sign, (x - half, y), (x + half, y), _INK, thickness, cv2.LINE_AA)
+        cv2.line(sign, (x, y - half), (x, y + half), _INK, thickness, cv2.LINE_AA)
+    line[:, left : left + width] = sign
 
 
 def check_plot(path: str) -> None:
@@ -82,12 +95,13 @@ def check_plot(path: str) -> None:
     RuntimeMissingError
         If Matplotlib is not installed.
     OutputError
-        If Matplotlib cannot write files with this extension.
+        If Matplotlib cannot write files with this extension, or not on this machine: some formats need LaTeX.
     """
     extension = os.path.splitext(path)[1].lower()
     kinds = _matplotlib().backend_bases.FigureCanvasBase.get_supported_filetypes()
     if extension[1:] not in kinds:
         raise OutputError(f"Matplotlib cannot write {path!r}; name a file that ends in .png, .svg or .pdf, for example")
+    _save(_drawn((), ()), io.BytesIO(), path)
 
 
 def _matplotlib() -> Any:
@@ -120,6 +134,17 @@ def plot_costs(names: Sequence[CostName], rows: Sequence[Sequence[float]], path:
     OutputError
         If the file cannot be written.
     """
+    figure = _drawn(names, rows)
+    try:
+        with replacing(path) as temporary:
+            _save(figure, temporary, path)
+    except OutputError:
+        raise
+    except OSError as error:
+        raise OutputError(f"the plot {path!r} cannot be written: {error.strerror}") from error
+
+
+def _drawn(names: Sequence[CostName], rows: Sequence[Sequence[float]]) -> Any:
     figure = _matplotlib().figure.Figure(figsize=(8, 5), layout="constrained")
     axes = figure.add_subplot(xlabel="iteration", ylabel="cost", yscale="log")
     iterations, *costs = np.array(rows, dtype=float).T.reshape(1 + len(names), -1)
@@ -127,9 +152,19 @@ def plot_costs(names: Sequence[CostName], rows: Sequence[Sequence[float]], path:
         style = {"linewidth": 1, "linestyle": "--"} if name.layer else {"linewidth": 2}
         axes.plot(iterations, values, label=name.layer or name.term.replace("_", " "), **style)
     axes.grid(alpha=0.3)
-    axes.legend(loc="upper left", bbox_to_anchor=(1, 1))  # outside the axes: the lines leave no corner free
+    if names:
+        axes.legend(loc="upper left", bbox_to_anchor=(1, 1))  # outside the axes: the lines leave no corner free
+    return figure
+
+
+def _save(figure: Any, file: Any, path: str) -> None:
+    """Save a plot to a file or a stream, in the format of the path that it is for."""
     try:
-        with replacing(path) as temporary:
-            figure.savefig(temporary, dpi=150)
-    except OSError as error:
-        raise OutputError(f"the plot {path!r} cannot be written: {error.strerror}") from error
+        figure.savefig(file, format=os.path.splitext(path)[1][1:].lower(), dpi=150)
+    except OSError:
+        raise
+    except Exception as error:  # whatever a format's library or LaTeX fails with
+        reason = str(error).partition("\n")[0]
+        raise OutputError(
+            f"Matplotlib cannot write {path!r} here ({reason}); name a file that ends in .png or .svg, for example"
+        ) from error

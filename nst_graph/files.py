@@ -60,16 +60,27 @@ def check_file(path: str, others: Sequence[str] = ()) -> None:
     Raises
     ------
     OutputError
-        If the folder or the file cannot be written, or the file is one of the others.
+        If the folder or the file cannot be written, is a device or a pipe, or is one of the others.
     """
     if os.path.isdir(path):
         raise OutputError(f"{path!r} is a folder; name a file in it")
-    _probe(path)
-    if os.path.exists(path) and not os.access(path, os.W_OK):
-        raise OutputError(f"the file {path!r} exists and is not writable; name another")
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise OutputError(f"{path!r} is a device, a pipe or a socket, which a file would replace; name a file")
     for other in others:
         if _same_file(path, other):
             raise OutputError(f"the file to write, {path!r}, is read or written by the same run already; name another")
+        if _is_inside(path, other) or _is_inside(other, path):
+            raise OutputError(f"of {path!r} and {other!r} one is to be a file and the other a file in it; name another")
+    _probe(path)
+    if os.path.exists(path) and not os.access(path, os.W_OK):
+        raise OutputError(f"the file {path!r} exists and is not writable; name another")
+
+
+def check_folder(path: str, files: Sequence[str]) -> None:
+    """Raise OutputError if a folder that a run makes would have the name of one of its files, or be inside one."""
+    for file in files:
+        if _same_file(path, file) or _is_inside(path, file):
+            raise OutputError(f"the folder {path!r} would be in the place of the run's file {file!r}; name another")
 
 
 def _probe(path: str) -> None:
@@ -105,6 +116,10 @@ def _same_file(path: str, other: str) -> bool:
     if os.path.exists(path) and os.path.exists(other):
         return os.path.samefile(path, other)
     return os.path.realpath(path) == os.path.realpath(other)
+
+
+def _is_inside(path: str, folder: str) -> bool:
+    return os.path.realpath(path).startswith(os.path.join(os.path.realpath(folder), ""))
 
 
 class Dispensable:

@@ -10,7 +10,7 @@ from typing import Any, Optional, Sequence, Tuple, Union
 import numpy as np
 
 from nst_graph import console
-from nst_graph.errors import OutputError, PictureError, RuntimeMissingError
+from nst_graph.errors import OutputError, PictureError, RuntimeMissingError, shown
 from nst_graph.files import check_file, replacing
 from nst_graph.picture_files import MAX_MEGAPIXELS, check_header, damaged, is_cut_jpeg, read_file, with_more_data
 
@@ -57,7 +57,7 @@ def read_picture(picture: Picture, max_megapixels: float = MAX_MEGAPIXELS) -> np
     try:
         path = os.fspath(picture)
     except TypeError:
-        raise PictureError(f"a picture must be a path or an array, not {picture!r}") from None
+        raise PictureError(f"a picture must be a path or an array, not {shown(picture)}") from None
     return decoded(read_file(path), path, max_megapixels)
 
 

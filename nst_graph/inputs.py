@@ -9,7 +9,7 @@ from typing import Any, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
-from nst_graph.errors import SettingError
+from nst_graph.errors import SettingError, shown
 from nst_graph.images import Picture, decoded, read_picture
 from nst_graph.masks import read_mask
 from nst_graph.picture_files import MAX_MEGAPIXELS, read_file
@@ -123,7 +123,7 @@ def read_inputs(
     styles = _styles(style)
     for number, one in enumerate(styles, start=1):
         if not _is_weight(one.weight):
-            raise SettingError(f"the weight of style {number} must be a number above 0, not {one.weight!r:.40}")
+            raise SettingError(f"the weight of style {number} must be a number above 0, not {shown(one.weight)}")
     if not math.isfinite(sum(float(one.weight) for one in styles)):
         raise SettingError("the weights of the styles have no finite sum; give smaller ones")
     read = functools.partial(_read, max_megapixels=max_megapixels)

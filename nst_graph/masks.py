@@ -6,12 +6,11 @@ A mask that a run reads is float32 (h, w), 0 to 1, where 1 lets through. A mask 
 
 import numbers
 import os
-import reprlib
 from typing import Any, Tuple, Union
 
 import numpy as np
 
-from nst_graph.errors import PictureError, SettingError
+from nst_graph.errors import PictureError, SettingError, shown
 from nst_graph.images import Picture, cv2, read_picture
 
 #: A mask for callers: the path of a file, or an array (h, w): uint8 0 to 255, bool, or floats from 0 to 1. A picture
@@ -184,7 +183,7 @@ def _is_whole(value: Any) -> bool:
 
 def _check_whole(name: str, value: Any, low: int) -> None:
     if not _is_whole(value) or value < low:
-        raise SettingError(f"{name} must be a whole number of at least {low}, not {reprlib.repr(value)}")
+        raise SettingError(f"{name} must be a whole number of at least {low}, not {shown(value)}")
 
 
 def _checked_rectangle(rectangle: Any, width: int, height: int) -> Rectangle:
@@ -194,9 +193,7 @@ def _checked_rectangle(rectangle: Any, width: int, height: int) -> Rectangle:
     except (TypeError, ValueError):
         x = y = across = down = None
     if not all(_is_whole(number) for number in (x, y, across, down)):
-        raise SettingError(
-            f"a rectangle must be four whole numbers, x, y, width and height, not {reprlib.repr(rectangle)}"
-        )
+        raise SettingError(f"a rectangle must be four whole numbers, x, y, width and height, not {shown(rectangle)}")
     name = f"the rectangle {x},{y},{across},{down}"
     if across < 2 or down < 2:
         raise SettingError(f"{name} must be at least 2 pixels wide and 2 pixels high")

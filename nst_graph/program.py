@@ -8,8 +8,10 @@ import sys
 from types import FrameType, TracebackType
 from typing import Dict, Iterator, NoReturn, Optional, Type
 
-from nst_graph import console
-from nst_graph.errors import EXIT_STATUS, NSTGraphError
+from nst_graph import console, streams
+from nst_graph.errors import EXIT_STATUS, NSTGraphError, OutputError, one_line
+
+logger = logging.getLogger(__name__)
 
 
 def set_up(name: Optional[str] = None) -> None:
@@ -21,6 +23,7 @@ def set_up(name: Optional[str] = None) -> None:
     - What TensorFlow prints while it is imported is shown only if the import fails. After that only its errors are
       shown. If the user has set the environment variable TF_CPP_MIN_LOG_LEVEL to another level than 2, TensorFlow logs
       at that level; with 0 or 1 nothing is held back.
+    - Standard streams that are closed or full end nothing, see `nst_graph.streams`.
 
     Parameters
     ----------
@@ -38,15 +41,41 @@ def set_up(name: Optional[str] = None) -> None:
         sys.__excepthook__(kind, error, traceback)
 
     console.take_over()
+    streams.make_dispensable()
     sys.excepthook = excepthook
     notices = logging.StreamHandler()
-    notices.setFormatter(logging.Formatter("%(message)s"))
-    logger = logging.getLogger("nst_graph")
-    logger.addHandler(notices)
-    logger.setLevel(logging.INFO)
-    logger.propagate = False  # TensorFlow 1.15 gives the root logger a handler that would print it again
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    notices.setFormatter(_OneLine())
+    package = logging.getLogger("nst_graph")
+    package.addHandler(notices)
+    package.setLevel(logging.INFO)
+    package.propagate = False  # TensorFlow 1.15 gives the root logger a handler that would print it again
+    for library in ("tensorflow", "matplotlib"):
+        logging.getLogger(library).setLevel(logging.ERROR)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+
+class _OneLine(logging.Formatter):
+    """Shows a notice in one line, whatever the names in it are."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return one_line(record.getMessage())
+
+
+def check_printed() -> None:
+    """Raise OutputError if what this program has printed did not reach standard output.
+
+    For programs whose result is what they print. A reader that has read enough, as `head` has, is no error.
+    """
+    failure = streams.failure_of_output()
+    if failure is not None and not isinstance(failure, BrokenPipeError):
+        raise OutputError(f"standard output cannot be written: {failure.strerror}")
+
+
+def note_unprinted() -> None:
+    """Say in a notice if lines that this program has printed beside its result were lost."""
+    failure = streams.failure_of_output()
+    if failure is not None:
+        logger.warning("standard output could not be written (%s); what was printed there is lost", failure.strerror)
 
 
 class Interruption:

@@ -12,7 +12,6 @@ import inspect
 import math
 import numbers
 import os
-import reprlib
 from typing import (
     Any,
     Callable,
@@ -31,7 +30,7 @@ from typing import (
 
 import numpy as np
 
-from nst_graph.errors import SettingError
+from nst_graph.errors import SettingError, shown
 from nst_graph.picture_files import MAX_MEGAPIXELS
 from nst_graph.vgg19 import INDICES, LAYER_INDICES, LAYERS, feature_map_size
 
@@ -39,10 +38,15 @@ from nst_graph.vgg19 import INDICES, LAYER_INDICES, LAYERS, feature_map_size
 _Check = Callable[[str, Any], Any]
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
+#: The largest whole number that any constant takes: the largest seed.
+_LARGEST_COUNT = 2**32 - 1
+
+#: The graph computes in float32.
+_LARGEST_NUMBER = float(np.finfo(np.float32).max)
+
 
 def _refuse(name: str, requirement: str, value: Any) -> SettingError:
-    # reprlib shortens the value: it may have a megabyte, and the message is one line.
-    return SettingError(f"{name} must be {requirement}, not {reprlib.repr(value)}")
+    return SettingError(f"{name} must be {requirement}, not {shown(value)}")
 
 
 def _text(requirement: str) -> _Check:
@@ -67,6 +71,8 @@ def _integer(low: int, high: Optional[int] = None) -> _Check:
         whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
         if not whole or value < low or (high is not None and value > high):
             raise _refuse(name, requirement, value)
+        if value > _LARGEST_COUNT:
+            raise _refuse(name, f"at most {_LARGEST_COUNT}", value)
         return int(value)
 
     return check
@@ -82,6 +88,8 @@ def _number(requirement: str, allowed: Callable[[float], bool]) -> _Check:
             raise _refuse(name, requirement, value) from None
         if not math.isfinite(number) or not allowed(number):
             raise _refuse(name, requirement, value)
+        if abs(number) > _LARGEST_NUMBER:
+            raise _refuse(name, f"a number that float32 can hold, up to {_LARGEST_NUMBER:.4g}", value)
         return number
 
     return check
@@ -163,9 +171,9 @@ def _layer(name: str, layer: Any) -> int:
         layer = int(layer)
     if isinstance(layer, numbers.Integral) and not isinstance(layer, bool) and layer in LAYER_INDICES:
         return int(layer)
-    near = difflib.get_close_matches(layer, INDICES) if isinstance(layer, str) else []
+    near = difflib.get_close_matches(layer[:100], INDICES) if isinstance(layer, str) else []
     hint = f"; did you mean {' or '.join(near)}?" if near else "; `nst-graph layers` lists them"
-    raise SettingError(f"{name}: there is no layer {reprlib.repr(layer)}{hint}")
+    raise SettingError(f"{name}: there is no layer {shown(layer)}{hint}")
 
 
 def _stages(name: str, value: Any) -> Tuple[Tuple[int, int], ...]:
@@ -624,6 +632,12 @@ class Settings:
             )
         if self.alpha == self.beta == self.tv_weight == 0:
             raise SettingError("ALPHA and BETA must not both be 0: there would be no cost to train on")
+        weighted = ((self.alpha, self.content_layer_weights), (self.beta, self.style_layer_weights))
+        if self.tv_weight == 0 and not any(cost and any(weight for _, weight in layers) for cost, layers in weighted):
+            raise SettingError(
+                "the weights of all layers whose cost has a weight are 0: there would be no cost to train on; "
+                "give one of them a weight above 0"
+            )
         check_effects(self, [field.name for field in _changed(self)])
 
     @property
@@ -787,11 +801,11 @@ def check_names(names: Iterable[str], known: Sequence[str]) -> None:
     """Raise SettingError if one of some names is unknown; the message says which known ones are near."""
     for name in names:
         if name not in known:
-            raise SettingError(f"there is no {name!r}; {_near(name.lower(), known)}")
+            raise SettingError(f"there is no {shown(name)}; {_near(name.lower(), known)}")
 
 
 def _near(name: str, known: Sequence[str]) -> str:
-    near = difflib.get_close_matches(name, known)
+    near = difflib.get_close_matches(name[:100], known)
     return f"did you mean {' or '.join(near)}?" if near else "there are " + ", ".join(known)
 
 
@@ -893,9 +907,9 @@ def from_words(assignments: Sequence[str], constants: Mapping[str, Any]) -> Sett
     for word in assignments:
         name, equals, text = word.partition("=")
         if not equals:
-            raise SettingError("{!r} is not NAME=VALUE; the names are {}".format(word, ", ".join(CONSTANTS)))
+            raise SettingError("{} is not NAME=VALUE; the names are {}".format(shown(word), ", ".join(CONSTANTS)))
         if name not in CONSTANTS:
-            raise SettingError(f"there is no constant {name!r}; {_near(name.upper(), list(CONSTANTS))}")
+            raise SettingError(f"there is no constant {shown(name)}; {_near(name.upper(), list(CONSTANTS))}")
         values[name] = _parse(CONSTANTS[name], text)
     for name, value in values.items():
         if CONSTANTS[name].metadata["article_check"] is not None:

@@ -37,5 +37,9 @@ def main(arguments: Optional[Sequence[str]] = None) -> None:
         Words after the command's name. The default is the arguments of this process.
     """
     program.set_up(_PROGRAM)
-    parsed = _parser().parse_args(arguments)
+    try:
+        parsed = _parser().parse_args(arguments)
+    except SystemExit:  # what --help and --version end with
+        program.check_printed()
+        raise
     parsed.run(parsed)

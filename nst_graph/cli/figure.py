@@ -5,7 +5,6 @@ from typing import Any
 
 from nst_graph.cli.words import add_max_megapixels, sentence, whole_number
 from nst_graph.errors import SettingError
-from nst_graph.files import check_file
 
 
 def _figure(arguments: argparse.Namespace) -> None:
@@ -18,8 +17,14 @@ def _figure(arguments: argparse.Namespace) -> None:
             f"a figure takes three pictures for each row (content, style, generated), but it got {len(paths)} in all"
         )
     pictures = [images.read_picture(path, arguments.max_megapixels) for path in paths]
-    check_file(arguments.output, paths)
     rows = list(zip(pictures[::3], pictures[1::3], pictures[2::3]))
+    width, height = figures.figure_size(rows, arguments.height)
+    if width * height > arguments.max_megapixels * 1e6:
+        raise SettingError(
+            f"the figure would be {width}x{height}, more than {arguments.max_megapixels:g} megapixels: name pictures "
+            "that are less wide, or give a smaller --height or a larger --max-megapixels"
+        )
+    images.check_output(arguments.output, (width, height), paths)
     images.write_picture(figures.pairs_figure(rows, arguments.height), arguments.output)
 
 

@@ -3,6 +3,7 @@
 import argparse
 from typing import Any
 
+from nst_graph import program
 from nst_graph.cli.words import sentence
 from nst_graph.settings import Settings, from_options
 from nst_graph.vgg19 import LAYER_INDICES, LAYERS, feature_map_size
@@ -22,6 +23,7 @@ def _layers(arguments: argparse.Namespace) -> None:
         default = " ".join(word for word, indices in (("content", content), ("style", style)) if index in indices)
         line = f"{index:5}  {layer.name:12}  {', '.join(layer.other_names):17}  {layer.channels:8}  "
         print((line + f"{f'{width}x{height}':{6 + len(f'{size[0]}x{size[1]}')}}{default}").rstrip())
+    program.check_printed()
 
 
 def add_to(commands: Any) -> None:

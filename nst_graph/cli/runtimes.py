@@ -3,6 +3,7 @@
 import argparse
 from typing import Any
 
+from nst_graph import program
 from nst_graph.cli.words import sentence
 from nst_graph.runtimes import RUNTIME_VARIABLE, choose_runtime, find_runtimes, installed
 
@@ -18,6 +19,7 @@ def _runtimes(arguments: argparse.Namespace) -> None:
     print(f"{serving} serves")
     if any(candidate.why_not is None and candidate.name != serving for candidate in candidates):
         print(f"{RUNTIME_VARIABLE}=NAME chooses another")
+    program.check_printed()
 
 
 def add_to(commands: Any) -> None:

@@ -3,6 +3,7 @@
 import argparse
 from typing import TYPE_CHECKING, Any
 
+from nst_graph import program
 from nst_graph.cli.words import sentence
 from nst_graph.errors import SettingError
 
@@ -46,6 +47,7 @@ def _show(arguments: argparse.Namespace) -> None:
     from nst_graph.record import to_text
 
     print(to_text(stored_record(arguments.picture)))
+    program.check_printed()
 
 
 def add_to(commands: Any) -> None:

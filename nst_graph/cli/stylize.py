@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, List, NamedTuple, Optiona
 import numpy as np
 
 from nst_graph.cli.show import stored_record
-from nst_graph.cli.words import sentence, whole_number
+from nst_graph.cli.words import file_name, sentence, whole_number
 from nst_graph.errors import CheckpointError, NSTGraphError, OutputError, SettingError
-from nst_graph.files import check_file
-from nst_graph.program import interruptible
+from nst_graph.files import check_file, check_folder
+from nst_graph.program import interruptible, note_unprinted
 from nst_graph.runtimes import choose_runtime, installed
 from nst_graph.settings import (
     GROUPS,
@@ -147,7 +147,8 @@ def _check_outputs(arguments: argparse.Namespace, plan: _Plan, record: "Record",
     taken = [path for path in (*inputs, _file_of_weights(plan.settings), resumed) if path is not None]
     pictures = _numbered(arguments, plan)
     images.check_output(plan.output, size, taken)
-    for picture in filter(os.path.exists, pictures):
+    # The last of the numbered pictures has the longest name.
+    for picture in [*filter(os.path.exists, pictures), *pictures[-1:]]:
         check_file(picture, taken)
     taken.append(plan.output)
     numbered = {os.path.abspath(path) for path in pictures}
@@ -156,6 +157,8 @@ def _check_outputs(arguments: argparse.Namespace, plan: _Plan, record: "Record",
             # Not all numbered pictures among the others: there may be thousands, and each is compared with each.
             check_file(path, [path] if os.path.abspath(path) in numbered else taken)
             taken.append(path)
+    if not arguments.no_log:
+        check_folder(arguments.log_dir, taken)
     if arguments.plot is not None:
         figures.check_plot(arguments.plot)
     if not arguments.overwrite:
@@ -306,6 +309,7 @@ def _stylize(arguments: argparse.Namespace) -> None:
                 if checkpoints is not None:
                     _write_last(checkpoints, arguments.checkpoint)
                 _say_where(transfer.iteration, plan.output, arguments.checkpoint)
+    note_unprinted()
     if arguments.plot is not None:
         figures.plot_costs(history.names, history.rows, arguments.plot)
     if interruption.asked():
@@ -398,6 +402,7 @@ def _add_files(stylize: argparse.ArgumentParser) -> None:
     stop.add_argument(
         "--checkpoint",
         metavar="FILE",
+        type=file_name,
         help="write the whole state of the run to this file, also when it is interrupted",
     )
     stop.add_argument(
@@ -406,6 +411,7 @@ def _add_files(stylize: argparse.ArgumentParser) -> None:
     stop.add_argument(
         "--resume",
         metavar="FILE",
+        type=file_name,
         help="go on from a checkpoint, with its pictures and settings; --iterations may give it more",
     )
 
@@ -413,6 +419,7 @@ def _add_files(stylize: argparse.ArgumentParser) -> None:
     repeat.add_argument(
         "--settings-from",
         metavar="FILE",
+        type=file_name,
         help="take the settings that are stored in a picture, or from `nst-graph show`",
     )
     repeat.add_argument(
@@ -427,9 +434,15 @@ def _add_files(stylize: argparse.ArgumentParser) -> None:
         type=count,
         help="also keep the picture every N iterations, as OUTPUT_0000 and so on",
     )
-    files.add_argument("--history", metavar="FILE", help="write the costs of every iteration to this CSV file")
-    files.add_argument("--plot", metavar="FILE.png", help="plot the costs on a logarithmic scale after the run")
-    files.add_argument("--log-dir", metavar="DIR", default="log", help="folder for TensorBoard logs (log)")
+    files.add_argument(
+        "--history", metavar="FILE", type=file_name, help="write the costs of every iteration to this CSV file"
+    )
+    files.add_argument(
+        "--plot", metavar="FILE.png", type=file_name, help="plot the costs on a logarithmic scale after the run"
+    )
+    files.add_argument(
+        "--log-dir", metavar="DIR", type=file_name, default="log", help="folder for TensorBoard logs (log)"
+    )
     files.add_argument("--no-log", action="store_true", help="write no TensorBoard log")
     files.add_argument(
         "--no-memory-check", action="store_true", help="run even if the memory that is free seems not to suffice"

@@ -12,6 +12,13 @@ def sentence(text: str) -> str:
     return f"{text[0].upper()}{text[1:]}."
 
 
+def file_name(text: str) -> str:
+    """Type for `add_argument`: the name of a file or a folder. A script's variable may be empty by mistake."""
+    if not text:
+        raise argparse.ArgumentTypeError("must be a name, not ''")
+    return text
+
+
 def whole_number(low: int, high: int) -> Callable[[str], int]:
     """Return a type for `add_argument`: a whole number from `low` to `high`."""
 

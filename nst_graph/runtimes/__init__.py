@@ -12,6 +12,7 @@ import functools
 import os
 import re
 import sys
+import tempfile
 from typing import Any, ContextManager, Iterable, Iterator, List, NamedTuple, Optional, Tuple, Type
 
 from nst_graph import console
@@ -246,6 +247,7 @@ def choose_runtime() -> Candidate:
     RuntimeMissingError
         If no runtime can serve. The message says why and what to install.
     """
+    _check_surroundings()
     candidates = find_runtimes()
     if not candidates:
         root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -268,6 +270,20 @@ def choose_runtime() -> Candidate:
     reasons = "; ".join(f"{candidate.name}: {candidate.why_not}" for candidate in candidates)
     remedy = "" if "pip install" in reasons else f"; {_advice()}"
     raise RuntimeMissingError(f"no runtime works with the installed TensorFlow ({reasons}){remedy}")
+
+
+def _check_surroundings() -> None:
+    """Raise RuntimeMissingError where no TensorFlow can be imported: both its imports fail with a traceback."""
+    if sys.flags.optimize > 1:
+        raise RuntimeMissingError(
+            "TensorFlow and Keras need their docstrings, which Python leaves out with -OO or PYTHONOPTIMIZE=2; use -O"
+        )
+    try:
+        tempfile.gettempdir()
+    except FileNotFoundError as error:
+        raise RuntimeMissingError(
+            f"TensorFlow needs a temporary folder ({error.strerror}): set TMPDIR to a folder that can be written in"
+        ) from error
 
 
 @functools.lru_cache(maxsize=None)

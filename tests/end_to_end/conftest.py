@@ -38,10 +38,13 @@ def in_process(monkeypatch):
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)
     monkeypatch.setattr(console, "_ours", False)
     logger = logging.getLogger("nst_graph")
-    before = logger.handlers[:], logger.level, logger.propagate, logging.getLogger("tensorflow").level
+    before = logger.handlers[:], logger.level, logger.propagate
+    libraries = [logging.getLogger(name) for name in ("tensorflow", "matplotlib")]
+    levels = [library.level for library in libraries]
     yield
-    logger.handlers, logger.level, logger.propagate = before[0], before[1], before[2]
-    logging.getLogger("tensorflow").setLevel(before[3])
+    logger.handlers, logger.level, logger.propagate = before
+    for library, level in zip(libraries, levels):
+        library.setLevel(level)
 
 
 @pytest.fixture

@@ -49,6 +49,7 @@ def write_inputs(folder):
         "s.png": noise(2, 50, 30),
         "t.png": noise(3, 33, 44),
         "tiny.png": noise(4, 10, 12),
+        "wide.png": noise(6, 1, 4000),
         "mask.png": mask,
         "black.png": np.zeros((4, 4, 3), np.uint8),
         "bare.png": noise(5, 20, 30),
@@ -173,6 +174,9 @@ json.dump(results, sys.stdout)
 NEW = "stylize c.png s.png new.png --weights=random"
 ON = "stylize --resume=done.npz"
 FROM = "stylize c.png s.png new.png --settings-from"
+
+#: A word that no name and no number can have.
+LONG = "a" * 5000
 
 #: Command lines, and a part of the line that each must show.
 REFUSED = [
@@ -357,6 +361,28 @@ REFUSED = [
     ("layers conv1_1", "unrecognized arguments: conv1_1"),
     ("mask c.png bare.png", "the file 'bare.png' exists"),
     ("mask missing.png new.png", "there is no picture 'missing.png'"),
+    # files
+    (
+        "figure new.png c.png s.png",
+        "a figure takes three pictures for each row (content, style, generated), but it got 2",
+    ),
+    ("figure new.xyz c.png s.png t.png", "OpenCV cannot write 'new.xyz' at "),
+    ("figure new.png wide.png c.png c.png", "more than 200 megapixels: name pictures that are less wide, or give a"),
+    (f"{NEW} --history=", "argument --history: must be a name, not ''"),
+    (f"{NEW} --log-dir=", "argument --log-dir: must be a name, not ''"),
+    (f"{NEW} --checkpoint=", "argument --checkpoint: must be a name, not ''"),
+    (f"{NEW} --history=/dev/null", "'/dev/null' is a device, a pipe or a socket, which a file would replace"),
+    (f"{NEW} --log-dir=new.png", "the folder 'new.png' would be in the place of the run's file 'new.png'"),
+    (f"{NEW} --log-dir=new.png/log", "the folder 'new.png/log' would be in the place of the run's file 'new.png'"),
+    (f"{NEW} --history=n --checkpoint=n/x", "of 'n/x' and 'n' one is to be a file and the other a file in it"),
+    (f"stylize c.png s.png {'n' * 248}.png --weights=random --save-every=9", "cannot be written: File name too long"),
+    # hostile words
+    (f"{NEW} --{LONG}", "unrecognized arguments: --aaaa"),
+    (f"stylize {LONG} s.png new.png", "cannot be read: File name too long"),
+    (f"stylize c.png s.png {LONG}.png", "File name too long"),
+    (f"{NEW} --checkpoint={LONG}", "File name too long"),
+    ("stylize a\nb s.png new.png", "there is no picture 'a\\nb'"),
+    (f"{NEW} --seed=0x{LONG}", "--seed must be a whole number from 0 to 4294967295, not a number of thousands"),
 ]
 
 
@@ -419,7 +445,7 @@ def refused(tmp_path_factory):
     return {line: result for (line, _), result in zip(REFUSED, json.loads(done.stdout))}
 
 
-@pytest.mark.parametrize(("line", "message"), REFUSED, ids=lambda value: value)
+@pytest.mark.parametrize(("line", "message"), REFUSED, ids=lambda value: value[:60])
 def test_wrong_use_is_one_line_and_status_2_before_tensorflow_is_imported(refused, line, message):
     status, errors, output, tensorflow, changed = refused[line]
     assert errors.startswith("nst-graph: error: ") and errors.count("\n") == 1, errors[-200:]

@@ -135,6 +135,16 @@ def test_a_bar_in_a_value_does_not_end_its_cell(tmp_path):
     assert "| CONTENT_IMG_PATH | a\\|b.jpg |" in get_runtime().tf.make_ndarray(value.tensor).item().decode()
 
 
+def test_names_that_are_no_text(tmp_path, caplog):
+    """A line end in a name would end the table's row; TensorFlow takes no text that is not UTF-8."""
+    log_dir = os.path.join(str(tmp_path), "l\udcff")
+    EventLog(log_dir, Settings(content_img_path="a\nb\udcff.jpg"), "x", 0).close()
+    assert notices(caplog) == []
+    os.rename(log_dir, str(tmp_path / "log"))
+    (value,) = values(tmp_path / "log")["settings"].values()
+    assert "| CONTENT_IMG_PATH | a\\nb\\udcff.jpg |" in get_runtime().tf.make_ndarray(value.tensor).item().decode()
+
+
 def boxes(graph, depth):
     """Names that TensorBoard draws as boxes or nodes down to a depth."""
     return {"/".join(node.name.split("/")[:depth]) for node in graph.node}

@@ -10,7 +10,7 @@ import pytest
 from nst_graph import figures
 from nst_graph.costs import CostName
 from nst_graph.errors import OutputError, RuntimeMissingError
-from nst_graph.figures import check_plot, pairs_figure, plot_costs
+from nst_graph.figures import check_plot, figure_size, pairs_figure, plot_costs
 
 
 def picture(height, width, seed=0):
@@ -53,6 +53,12 @@ class TestPairsFigure:
     def test_the_smallest(self):
         assert pairs_figure([(picture(500, 1),) * 3], height=1).shape == (1, 3 + 16, 3)
 
+    @pytest.mark.parametrize("height", [1, 60, 333])
+    def test_its_size_is_known_before_it_is_made(self, height):
+        rows = [(picture(9, 40), picture(30, 7), picture(5, 5)), (picture(3, 3), picture(8, 90), picture(1, 1))]
+        made = pairs_figure(rows, height)
+        assert figure_size(rows, height) == (made.shape[1], made.shape[0])
+
 
 ROWS = [[i, 10.0 + i, 100.0 - i, 1000.0 - i, 60.0, 40.0 - i] for i in range(5)]
 NAMES = [CostName(name) for name in ("content", "style", "total", "style/block1_conv1", "style/block2_conv1")]
@@ -92,6 +98,20 @@ class TestPlot:
     def test_a_name_that_is_no_pictures(self, name):
         with pytest.raises(OutputError, match="ends in .png"):
             check_plot(name)
+
+    def test_a_format_that_needs_what_is_not_there(self, tmp_path, monkeypatch):
+        """LaTeX, for example; whatever Matplotlib fails with is told in one line, before a run and after it."""
+
+        def fail(self, file, **options):
+            raise RuntimeError("'xelatex' not found;\ninstall it")
+
+        monkeypatch.setattr("matplotlib.figure.Figure.savefig", fail)
+        path = str(tmp_path / "x.pgf")
+        with pytest.raises(OutputError, match=r"cannot write '.*x.pgf' here \('xelatex' not found;\); name a file"):
+            check_plot(path)
+        with pytest.raises(OutputError, match="cannot write '.*x.pgf' here"):
+            plot_costs(NAMES, ROWS, path)
+        assert os.listdir(str(tmp_path)) == []
 
     @pytest.mark.parametrize("name", ["costs.png", "a.b/COSTS.PNG", "x.svg"])
     def test_a_name_that_will_do(self, name):

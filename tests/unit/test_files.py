@@ -5,7 +5,7 @@ import os
 import pytest
 
 from nst_graph.errors import OutputError
-from nst_graph.files import Dispensable, check_file, replacing
+from nst_graph.files import Dispensable, check_file, check_folder, replacing
 
 
 def test_the_target_is_old_until_the_block_ends(tmp_path):
@@ -105,6 +105,34 @@ class TestCheckFile:
         with replacing(path) as temporary, open(temporary, "w") as file:
             file.write("new")
         assert os.path.getsize(path) == 3
+
+    @pytest.mark.parametrize("kind", ["a pipe", "a device"])
+    def test_what_is_no_file_is_not_replaced(self, tmp_path, kind):
+        path = "/dev/null"
+        if kind == "a pipe":
+            path = str(tmp_path / "x.png")
+            os.mkfifo(path)
+        (tmp_path / "link.png").symlink_to(path)
+        for name in (path, str(tmp_path / "link.png")):
+            with pytest.raises(OutputError, match="is a device, a pipe or a socket, which a file would replace"):
+                check_file(name)
+
+    def test_a_file_of_the_same_run(self, tmp_path):
+        path = str(tmp_path / "x")
+        with pytest.raises(OutputError, match="is read or written by the same run already"):
+            check_file(path, [str(tmp_path / "." / "x")])
+        for name, other in ((path, os.path.join(path, "y")), (os.path.join(path, "z", "y"), path)):
+            with pytest.raises(OutputError, match="one is to be a file and the other a file in it"):
+                check_file(name, [other])
+        check_file(path, [path + "y"])
+        assert os.listdir(str(tmp_path)) == []  # no folder was made for what is refused
+
+    def test_a_folder_in_the_place_of_a_file(self, tmp_path):
+        path = str(tmp_path / "x")
+        for folder in (path, os.path.join(path, "log")):
+            with pytest.raises(OutputError, match="would be in the place of the run's file"):
+                check_folder(folder, [path])
+        check_folder(path, [os.path.join(path, "picture.png"), path + "y"])
 
     def test_a_name_that_is_too_long(self, tmp_path):
         for name in ("x" * 252 + ".png", "x." + "y" * 230):

@@ -3,6 +3,7 @@ import importlib
 import itertools
 import subprocess
 import sys
+import tempfile
 import types
 
 import pytest
@@ -67,6 +68,24 @@ def test_tensorflow_missing(with_versions):
     with_versions(None)
     with pytest.raises(RuntimeMissingError, match="TensorFlow is not installed: pip install"):
         get_runtime()
+
+
+def test_python_without_docstrings(tmp_path):
+    """Neither TensorFlow 1 nor Keras 2 can be imported there."""
+    program = "import nst_graph; nst_graph.get_runtime()"
+    done = subprocess.run([sys.executable, "-OO", "-c", program], stderr=subprocess.PIPE, text=True)
+    *_, last = done.stderr.splitlines()
+    assert "TensorFlow and Keras need their docstrings" in last and last.endswith("use -O")
+    assert "tensorflow/" not in done.stderr
+
+
+def test_no_temporary_folder(with_versions, monkeypatch):
+    """Importing TensorFlow needs one."""
+    with_versions("2.21.0", "2.21.0")
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: ["/missing/tmp"])
+    with pytest.raises(RuntimeMissingError, match="needs a temporary folder .*'/missing/tmp'.*: set TMPDIR to"):
+        choose_runtime()
 
 
 def test_package_not_installed(with_versions, monkeypatch):

@@ -454,6 +454,41 @@ def test_a_run_needs_a_cost(off):
 
 
 @pytest.mark.parametrize(
+    "off",
+    [
+        {"alpha": 0, "style_layer_coefficients": [0] * 5},
+        {"alpha": 0, "style_layers": "conv1_1:0,conv2_1:0"},
+        {"beta": 0, "content_layers": "conv4_2:0"},
+        {"content_layers": "conv4_2:0", "style_layer_coefficients": [0] * 5},
+    ],
+)
+def test_a_run_needs_a_layer_that_counts(off):
+    with pytest.raises(SettingError, match="there would be no cost to train on; give one of them a weight above 0"):
+        Settings(**off)
+    Settings(**off, tv_weight=1)
+    Settings(**{**off, "alpha": 1, "content_layers": "conv4_2:1"})
+
+
+@pytest.mark.parametrize(
+    ("constants", "message"),
+    [
+        ({"iterations": 2**32}, "NUM_ITERATIONS must be at most 4294967295, not 4294967296"),
+        ({"iterations": 10**5000}, "NUM_ITERATIONS must be at most 4294967295, not "),
+        ({"seed": 10**5000}, "SEED must be a whole number from 0 to 4294967295, not "),
+        ({"size": (10**5000, 3)}, "SIZE must be a whole number from 1 to 32766, not "),
+        ({"alpha": 10**5000}, "ALPHA must be a number of at least 0, not "),
+        ({"alpha": 1e39}, "ALPHA must be a number that float32 can hold, up to 3.403e\\+38, not 1e\\+39"),
+        ({"vgg_imagenet_means": (0, -1e39, 0)}, "VGG_IMAGENET_MEANS must be a number that float32 can hold"),
+    ],
+)
+def test_numbers_without_end(constants, message):
+    with pytest.raises(SettingError, match=message) as caught:
+        Settings(**constants)
+    assert len(str(caught.value)) < 150
+    Settings(iterations=2**32 - 1, alpha=3.4e38)
+
+
+@pytest.mark.parametrize(
     ("size", "constants", "enough"),
     [
         # Four max pools before block5 halve 16 pixels to 1, and 15 to 0; average pools never leave nothing.
