@@ -32,6 +32,10 @@ _BLOCK1, _DEEPER = 5.42, 0.3
 # Bytes for each pixel that styles with masks take more: 0.41 and 0.39 GB were measured for two and three at 800x600.
 _MASKED = 860
 
+# Bytes for each pixel of a style picture whose Gram matrices are computed: for pictures of 1600x1200, 2400x1800 and
+# 3200x2400 beside a run at 400x300, peaks of 2.09, 5.26 and 6.05 GB were measured on TensorFlow 2.21.
+_STYLE = 1_250
+
 # Strips, fitted to peaks of TensorFlow 2.21 in the same way.
 #: Bytes at any size.
 _BASE_IN_STRIPS = 1_250_000_000
@@ -164,6 +168,14 @@ def needed(size: Tuple[int, int], deepest_layer: int, vectors: int = 2, masked_s
         factor = _BLOCK1 if layer.block == "block1" else _DEEPER
         total += round(factor * _FLOAT * layer.channels * width * height)
     return total
+
+
+def needed_for_style(size: Tuple[int, int]) -> int:
+    """Return the bytes that the target of a style picture of this size (width, height) needs without strips.
+
+    For the article's layers. A run of the same size or a larger one needs more, see `needed`.
+    """
+    return _STYLE * size[0] * size[1]
 
 
 def needed_in_strips(size: Tuple[int, int], rows: int, vectors: int = 2) -> int:

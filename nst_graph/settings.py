@@ -129,7 +129,7 @@ def _choice(*choices: str) -> _Check:
 
 
 def _size(name: str, value: Any) -> Union[int, Tuple[int, int]]:
-    side = _integer(1, _LONGEST_SIDE)
+    side = _integer(1, LONGEST_SIDE)
     if isinstance(value, numbers.Integral) and not isinstance(value, bool):
         return int(side(name, value))
     width, height = _sequence("width and height in pixels, like 400,300, or the longest side", side, 2)(name, value)
@@ -188,7 +188,7 @@ def _stages(name: str, value: Any) -> Tuple[Tuple[int, int], ...]:
         raise _refuse(name, requirement, value)
     if not all(isinstance(pair, (list, tuple)) and len(pair) == 2 for pair in value):
         raise _refuse(name, requirement, value)
-    side, count = _integer(1, _LONGEST_SIDE), _integer(1)
+    side, count = _integer(1, LONGEST_SIDE), _integer(1)
     stages = tuple(
         (side("each longest side of " + name, longest), count("each number of iterations of " + name, iterations))
         for longest, iterations in value
@@ -208,8 +208,8 @@ def _word_or_integer(low: int, *words: str) -> _Check:
                 return value
             value = int(value) if value.isdecimal() and len(value) < 10 else value
         whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
-        if not whole or not low <= value <= _LONGEST_SIDE:
-            raise _refuse(name, f"{' or '.join(words)}, or a whole number from {low} to {_LONGEST_SIDE}", value)
+        if not whole or not low <= value <= LONGEST_SIDE:
+            raise _refuse(name, f"{' or '.join(words)}, or a whole number from {low} to {LONGEST_SIDE}", value)
         return int(value)
 
     return check
@@ -287,7 +287,7 @@ GROUPS = ("size", "costs", "layers", "start and optimiser", "stages, speed and m
 INIT_WORDS = ("noise", "content", "style")
 
 #: OpenCV reads and writes no longer one: some picture formats have 15 bits for it.
-_LONGEST_SIDE = 32766
+LONGEST_SIDE = 32766
 
 _not_negative = _number("a number of at least 0", lambda number: number >= 0)
 _positive = _number("a number above 0", lambda number: number > 0)
@@ -349,7 +349,7 @@ class Settings:
         group="size",
         constant="IMG_SIZE",
         article=True,
-        article_check=_sequence("width and height in pixels, like 400,300", _integer(1, _LONGEST_SIDE), length=2),
+        article_check=_sequence("width and height in pixels, like 400,300", _integer(1, LONGEST_SIDE), length=2),
         option="--size",
         takes="N|W,H",
     )

@@ -24,7 +24,7 @@ from nst_graph.optimisers import LBFGS, NOISE, Adam, Optimiser
 from nst_graph.record import Record, record_of
 from nst_graph.runtimes import get_runtime, installed
 from nst_graph.session import NetworkSession
-from nst_graph.settings import INIT_WORDS, Settings, check_effects, is_due, takes_constants, with_preset
+from nst_graph.settings import INIT_WORDS, LONGEST_SIDE, Settings, check_effects, is_due, takes_constants, with_preset
 from nst_graph.strips import Strips, rows_for
 from nst_graph.targets import Targets, blended, position_weights
 from nst_graph.vgg19 import feature_map_size
@@ -141,6 +141,23 @@ def memory_needed(settings: Settings, size: Tuple[int, int], masked_styles: int)
     return memory.needed(size, settings.deepest_layer, vectors, masked_styles)
 
 
+def memory_needed_for_styles(settings: Settings, inputs: Inputs, size: Tuple[int, int]) -> Tuple[int, Tuple[int, int]]:
+    """Return the bytes that the target of the largest style picture needs, and that picture's width and height.
+
+    Parameters
+    ----------
+    settings, inputs : Settings, Inputs
+        Of the run; with strips that are not `auto`.
+    size : tuple of int
+        From `full_size`.
+    """
+    sizes = [style_size(settings, style.pixels, size) for style in inputs.styles]
+    width, height = max(sizes, key=lambda one: one[0] * one[1])
+    if isinstance(settings.strips, int) and size[1] > settings.strips:
+        return memory.needed_in_strips((width, height), settings.strips, 0), (width, height)
+    return memory.needed_for_style((width, height)), (width, height)
+
+
 def stages_of(settings: Settings, size: Optional[Tuple[int, int]] = None) -> List[Stage]:
     """Return the stages of a run: for the article's constants one, at the full size with Adam.
 
@@ -185,7 +202,7 @@ def style_size(settings: Settings, style: np.ndarray, size: Tuple[int, int]) -> 
 
 
 def check_sizes(settings: Settings, inputs: Inputs, size: Tuple[int, int]) -> None:
-    """Raise SettingError if a picture is too small for a layer that a cost uses.
+    """Raise SettingError if a picture is too small for a layer that a cost uses, or a style picture is too large.
 
     Parameters
     ----------
@@ -196,7 +213,13 @@ def check_sizes(settings: Settings, inputs: Inputs, size: Tuple[int, int]) -> No
     """
     settings.check_layers(size)
     for style in inputs.styles:
-        settings.check_layers(style_size(settings, style.pixels, size))
+        width, height = style_size(settings, style.pixels, size)
+        if max(width, height) > LONGEST_SIDE:
+            raise SettingError(
+                f"style_scale {settings.style_scale:g} makes a style picture of more than {LONGEST_SIDE} pixels on its "
+                "longest side, which is OpenCV's limit; give a smaller one"
+            )
+        settings.check_layers((width, height))
 
 
 class Transfer:

@@ -30,6 +30,7 @@ from nst_graph.settings import (
 )
 
 if TYPE_CHECKING:
+    from nst_graph.inputs import Inputs
     from nst_graph.record import Record
     from nst_graph.transfer import Stage
 
@@ -205,12 +206,19 @@ def _exists(path: str) -> OutputError:
     return OutputError(f"the file {path!r} exists; name another, or replace it with --overwrite")
 
 
-def _memory(settings: Settings, size: Tuple[int, int], masked_styles: int, check: bool) -> str:
+def _memory(settings: Settings, inputs: "Inputs", size: Tuple[int, int], check: bool) -> str:
     """Return how much memory a run needs, in words; if asked to check, raise SettingError if there is less."""
     from nst_graph import memory
-    from nst_graph.transfer import memory_needed
+    from nst_graph.transfer import memory_needed, memory_needed_for_styles
 
+    masked_styles = inputs.masked_styles
     needed, free = memory_needed(settings, size, masked_styles), memory.free()
+    for_styles, (width, height) = memory_needed_for_styles(settings, inputs, size)
+    if check and for_styles > max(needed, free):
+        raise SettingError(
+            f"a style picture of {width}x{height} needs about {memory.in_words(for_styles)} of memory, and "
+            f"{memory.in_words(free)} are free: give a smaller --style-scale; --no-memory-check runs it all the same"
+        )
     if check and needed > free:
         fitting = memory.largest_fitting(size, free, lambda smaller: memory_needed(settings, smaller, masked_styles))
         would_fit = "no size would fit"
@@ -221,7 +229,7 @@ def _memory(settings: Settings, size: Tuple[int, int], masked_styles: int, check
             f"a run at {size[0]}x{size[1]} needs about {memory.in_words(needed)} of memory, and "
             f"{memory.in_words(free)} are free: {would_fit}; --no-memory-check runs it all the same"
         )
-    return memory.in_words(needed)
+    return memory.in_words(max(needed, for_styles))
 
 
 def _in_words(settings: Settings, stages: "List[Stage]") -> str:
@@ -271,7 +279,7 @@ def _stylize(arguments: argparse.Namespace) -> None:
     if plan.saved is not None:
         check_resumable(record, *plan.saved)
     _check_outputs(arguments, plan, record, size)
-    memory = _memory(settings, size, inputs.masked_styles, not arguments.no_memory_check)
+    memory = _memory(settings, inputs, size, not arguments.no_memory_check)
     choose_runtime()
     if not arguments.no_metadata and not metadata.holds_text(plan.output):
         logger.warning("a file of this format cannot hold the settings; a .png or .jpg can")

@@ -361,6 +361,8 @@ REFUSED = [
     ("layers conv1_1", "unrecognized arguments: conv1_1"),
     ("mask c.png bare.png", "the file 'bare.png' exists"),
     ("mask missing.png new.png", "there is no picture 'missing.png'"),
+    (f"{NEW} --style-scale=1e30 --enlarge", "style_scale 1e+30 makes a style picture of more than 32766 pixels"),
+    (f"{NEW} --style-scale=50 --enlarge", "a style picture of 12000x20000 needs about 300.0 GB of memory, and "),
     # files
     (
         "figure new.png c.png s.png",

@@ -5,7 +5,7 @@ import psutil
 import pytest
 
 from nst_graph import memory
-from nst_graph.memory import free, in_words, largest_fitting, needed, needed_in_strips
+from nst_graph.memory import free, in_words, largest_fitting, needed, needed_for_style, needed_in_strips
 
 MB = 10**6
 
@@ -220,6 +220,13 @@ class TestNeeded:
 
 #: Peaks likewise, of two or three steps in strips on TensorFlow 2.21: size, rows, vectors, bytes. 2 vectors are Adam's,
 #: 43 those of L-BFGS with a full history.
+@pytest.mark.parametrize(("size", "measured"), [((1600, 1200), 2.09), ((2400, 1800), 5.26), ((3200, 2400), 6.05)])
+def test_a_large_style_picture_beside_a_small_run(size, measured):
+    """Peaks on TensorFlow 2.21; the run itself had 400x300."""
+    estimate = max(needed((400, 300), 17), needed_for_style(size)) / 1e9
+    assert measured <= estimate <= 1.6 * measured
+
+
 MEASURED_IN_STRIPS = [
     ((1600, 1200), 80, 2, 1_830 * MB),
     ((1600, 1200), 112, 2, 1_850 * MB),
