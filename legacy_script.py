@@ -15,10 +15,13 @@ from nst_graph import program
 program.set_up()
 
 from nst_graph.costs import Costs, content_cost, style_cost, total_cost  # noqa: E402
+from nst_graph.divergence import Watch  # noqa: E402
 from nst_graph.event_log import EventLog  # noqa: E402
+from nst_graph.files import Repeated  # noqa: E402
 from nst_graph.images import check_output, create_noisy_img, deprocess, load_img, save_img  # noqa: E402
 from nst_graph.network import create_output_tensors  # noqa: E402
 from nst_graph.runtimes import choose_runtime, get_runtime  # noqa: E402
+from nst_graph.saving import save_last  # noqa: E402
 from nst_graph.settings import from_words  # noqa: E402
 from nst_graph.weights import find_weights  # noqa: E402
 
@@ -110,14 +113,19 @@ with runtime.session_scope():
         log.picture("style", 0, deprocess(style_img[0], VGG_IMAGENET_MEANS))
         J = Costs.of(J_content, J_style, J_total)
 
+        # Infinite costs end the run before it saves their picture; a picture that cannot be saved does not end it
+        watch, saving = Watch(settings, lambda: sess.run(input_var)), Repeated()
+
         # Train the generated image
         for i in range(NUM_ITERATIONS):
             costs_before, _ = sess.run([J, train_op])  # The gradient needs these costs anyway
+            watch.check_costs(i - 1, costs_before)
             log.costs(i - 1, costs_before)
             log.generated(i, lambda: deprocess(sess.run(input_var)[0], VGG_IMAGENET_MEANS))
 
             if (i % 20) == 0:
                 content, style, total = sess.run([J_content, J_style, J_total])
+                watch.check_costs(i, {"content": content, "style": style, "total": total})
                 print(
                     f"Iteration: {i}, Content cost: {content:.2e}, Style cost: {style:.2e}, Total cost: {total:.2e}",
                     flush=True,
@@ -125,12 +133,16 @@ with runtime.session_scope():
 
                 # Save the generated image
                 generated_img = sess.run(input_var)[0]
-                save_img(generated_img, GENERATED_IMG_PATH, VGG_IMAGENET_MEANS)
+                watch.check_image(i, generated_img)
+                saving.attempt("the picture", save_img, generated_img, GENERATED_IMG_PATH, VGG_IMAGENET_MEANS)
+
+        # The costs after the last iteration
+        if NUM_ITERATIONS > 0:
+            costs = sess.run(J)
+            watch.check_costs(NUM_ITERATIONS - 1, costs)
+            log.costs(NUM_ITERATIONS - 1, costs)
 
         # Save the generated image
         generated_img = sess.run(input_var)[0]
-        save_img(generated_img, GENERATED_IMG_PATH, VGG_IMAGENET_MEANS)
-
-        # Log the costs after the last iteration
-        if LOG_GRAPH and NUM_ITERATIONS > 0:
-            log.costs(NUM_ITERATIONS - 1, sess.run(J))
+        watch.check_image(NUM_ITERATIONS - 1, generated_img)
+        save_last(deprocess(generated_img, VGG_IMAGENET_MEANS), GENERATED_IMG_PATH)

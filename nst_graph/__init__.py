@@ -15,6 +15,7 @@ _HOMES = {
     "CheckpointError": "errors",
     "CostName": "costs",
     "Costs": "costs",
+    "DivergenceError": "errors",
     "LBFGS": "optimisers",
     "NSTGraphError": "errors",
     "Objective": "objective",

@@ -64,3 +64,7 @@ class WeightsError(NSTGraphError):
 
 class RuntimeMissingError(NSTGraphError, ImportError):
     """A required library is missing or does not fit: TensorFlow, its Keras, OpenCV or Matplotlib."""
+
+
+class DivergenceError(NSTGraphError, ArithmeticError):
+    """A run whose costs or pixels became infinite or NaN. Nothing on the disk is replaced by its image."""

@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import io
 import logging
 import os
 import sys
@@ -13,7 +14,7 @@ import numpy as np
 from nst_graph.checkpoint import State, write_checkpoint
 from nst_graph.costs import CostName, Costs
 from nst_graph.event_log import EventLog
-from nst_graph.files import Dispensable
+from nst_graph.files import Repeated, replacing
 from nst_graph.images import write_picture
 from nst_graph.record import Record
 from nst_graph.settings import Settings, check_every, is_due
@@ -45,6 +46,9 @@ class Run(NamedTuple):
         Operations that need everything of the run's graph: the assignment of a picture, the training step, the costs.
     stages : tuple
         For each stage its size, width and height, and its training steps.
+    knows_costs : callable
+        Returns whether the costs of that state are known already, and finite. Otherwise they come with the next
+        iteration: its `Progress` comes only if they are finite.
     """
 
     settings: Settings
@@ -57,6 +61,7 @@ class Run(NamedTuple):
     state: Callable[[], State]
     roots: Tuple[Any, ...]
     stages: Tuple[Tuple[Tuple[int, int], int], ...]
+    knows_costs: Callable[[], bool] = lambda: False
 
 
 class Progress(NamedTuple):
@@ -192,6 +197,8 @@ def _terminal_without_size() -> bool:
 class SavedPicture(Observer):
     """The picture as it develops, in one file that is replaced each time.
 
+    If it cannot be written, one line says so, and the run goes on. The last one is tried twice.
+
     Parameters
     ----------
     path : str
@@ -205,23 +212,29 @@ class SavedPicture(Observer):
     ------
     SettingError
         If `every` is not a whole number of at least 0.
+
+    Attributes
+    ----------
+    saved : int or None
+        The iteration of the last picture that was written.
     """
 
     opencv_order = True
 
     def __init__(self, path: str, every: int = 20, write: Callable[[np.ndarray, str], None] = write_picture) -> None:
         self._path, self.every, self._write = path, check_every(every), write
+        self._repeated = Repeated()
+        self.saved: Optional[int] = None
 
     def step(self, progress: Progress) -> None:
-        """Save the picture if there is one.
-
-        Raises
-        ------
-        OutputError
-            If it cannot be written.
-        """
-        if progress.image is not None:
-            self._write(progress.image, self._path_of(progress.iteration))
+        """Save the picture if there is one."""
+        if progress.image is None:
+            return
+        path = self._path_of(progress.iteration)
+        for _ in range(2 if progress.is_last else 1):
+            if self._repeated.attempt(f"the picture {path!r}", self._write, progress.image, path):
+                self.saved = progress.iteration
+                break
 
     def _path_of(self, iteration: int) -> str:
         return self._path
@@ -247,11 +260,13 @@ def numbered(path: str, iteration: int) -> str:
 class Checkpoints(Observer):
     """The whole state of the run in a file, from which it can go on; see `nst_graph.checkpoint`.
 
+    A state is written when its costs are known and finite. With Adam they come with the next iteration.
+
     Parameters
     ----------
     path : str
-        The file; it is replaced each time, whole or not at all. If it cannot be written, one line says so and the run
-        goes on without.
+        The file; it is replaced each time, whole or not at all. If it cannot be written, one line says so, the run goes
+        on, and it is tried again the next time.
     every : int
         Iterations from one time to the next, at least 1. The state after the last iteration is written too, so that a
         run can be given more.
@@ -264,16 +279,28 @@ class Checkpoints(Observer):
 
     def __init__(self, path: str, every: int = 20) -> None:
         self._path, self._checkpoint_every = path, check_every(every, low=1)
-        self._dispensable = Dispensable(f"the checkpoint {path!r}")
+        self._repeated = Repeated()
+        self._waiting: Optional[State] = None  # a state whose costs are not known yet
 
     def begin(self, run: Run) -> None:
         """Take note of where the state comes from."""
         self._run = run
+        self._waiting = None
 
     def step(self, progress: Progress) -> None:
         """Write the state if it is time to."""
-        if progress.is_last or is_due(progress.iteration, self._checkpoint_every):
-            self._dispensable.attempt(self.write)
+        if self._waiting is not None:
+            self._attempt(self._waiting)
+            self._waiting = None
+        if not (progress.is_last or is_due(progress.iteration, self._checkpoint_every)):
+            return
+        if progress.is_last or self._run.knows_costs():
+            self._attempt(self._run.state())
+        else:
+            self._waiting = self._run.state()
+
+    def _attempt(self, state: State) -> None:
+        self._repeated.attempt(f"the checkpoint {self._path!r}", write_checkpoint, self._path, state, self._run.record)
 
     def write(self) -> None:
         """Write the state as it is now.
@@ -335,8 +362,9 @@ class History(Observer):
     Parameters
     ----------
     path : str, optional
-        The file. A file that is there is replaced when the first costs come. If it cannot be written, one line says so
-        and the run goes on.
+        The file. A file that is there is replaced when the first costs come. If it cannot be written, one line says so,
+        the run goes on, and what is missing is written as soon as that is possible. It has whole rows always; only a
+        process that is killed can leave a part of the last one.
     resumed : bool
         Whether the file has the rows of the run that goes on now. Those before its first iteration stay.
 
@@ -350,9 +378,14 @@ class History(Observer):
 
     def __init__(self, path: Optional[str] = None, resumed: bool = False) -> None:
         self._path, self._resumed = path, resumed
-        self._dispensable = Dispensable(f"the history {path!r}")
+        self._repeated = Repeated()
         self.names: Tuple[CostName, ...] = ()
         self.rows: List[List[Any]] = []
+        self._forget_file()
+
+    def _forget_file(self) -> None:
+        self._written = 0  # rows in the file
+        self._size = -1  # its size in bytes
 
     @property
     def columns(self) -> List[str]:
@@ -363,32 +396,73 @@ class History(Observer):
         """Take the names of the costs, and forget an earlier run."""
         self.names = run.cost_names
         self.rows = []
+        self._forget_file()
 
     def step(self, progress: Progress) -> None:
         """Keep the costs, and write them."""
         row = [progress.iteration, *(progress.costs[name] for name in self.names)]
-        first = not self.rows
-        if first and self._resumed:
+        if not self.rows and self._resumed:
             self.rows = self._rows_before(progress.iteration)
         self.rows.append(row)
         if self._path is not None:
-            self._dispensable.attempt(
-                self._write, "w" if first else "a", [self.columns, *self.rows] if first else [row]
-            )
+            self._repeated.attempt(f"the history {self._path!r}", self._write, self._path)
 
     def _rows_before(self, iteration: int) -> List[List[Any]]:
+        """Return the rows of the file up to an iteration, without what a killed process has left of a row."""
         try:
-            with open(str(self._path), newline="", encoding="utf-8") as file:
-                names, *rows = csv.reader(file)
-            earlier = [[int(row[0]), *map(float, row[1:])] for row in rows]
-        except (OSError, ValueError, IndexError):
+            with open(str(self._path), "rb") as file:
+                names, *lines = file.read().decode("utf-8", "replace").split("\n")[:-1]
+        except (OSError, ValueError):
             return []  # no file, or something else
-        return [row for row in earlier if row[0] < iteration and names == self.columns]
+        rows: List[List[Any]] = []
+        for line in lines if names.rstrip("\r") == ",".join(self.columns) else ():
+            try:
+                number, *costs = line.split(",")
+                row = [int(number), *map(float, costs)]
+            except ValueError:
+                break
+            if len(row) != len(self.columns) or row[0] >= iteration:
+                break
+            rows.append(row)
+        return rows
 
-    def _write(self, mode: str, rows: List[List[Any]]) -> None:
-        # Opened anew each time, so that what was written survives whatever ends the program.
-        with open(str(self._path), mode, newline="", encoding="utf-8") as file:
-            csv.writer(file, lineterminator="\n").writerows(rows)
+    def _write(self, path: str) -> None:
+        """Write the rows that the file does not have yet: at its end, or with all others if it is another file now."""
+        try:
+            self._append(path)
+        except FileNotFoundError:
+            self._size = -1
+        if self._size < 0:
+            data = _csv([self.columns, *self.rows])
+            with replacing(path) as temporary, open(temporary, "wb") as file:
+                file.write(data)
+            self._size = len(data)
+        self._written = len(self.rows)
+
+    def _append(self, path: str) -> None:
+        if self._size < 0:
+            return
+        # Opened anew each time, so that what was written survives whatever ends the program. Not buffered: a row is
+        # written by one call, which a signal does not divide.
+        with open(path, "r+b", buffering=0) as file:
+            if file.seek(0, os.SEEK_END) != self._size:
+                self._size = -1
+                return
+            data = _csv(self.rows[self._written :])
+            written = 0
+            try:
+                while written < len(data):
+                    written += file.write(data[written:])
+            except OSError:
+                file.truncate(self._size)  # a part of a row, on a full disk
+                raise
+        self._size += len(data)
+
+
+def _csv(rows: List[List[Any]]) -> bytes:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue().encode()
 
 
 class Announcement(Observer):

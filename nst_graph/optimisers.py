@@ -27,11 +27,14 @@ class Optimiser:
         What a step runs in the objective's graph, for drawings of it.
     gave_up : str
         Why there is no further step; "" while there is one.
+    knows_costs : bool
+        Whether the costs of the image as it is now are known already, and finite.
     """
 
     objective: Objective
     operations: Tuple[Any, ...] = ()
     gave_up: str = ""
+    knows_costs: bool = False
 
     def reset(self) -> None:
         """Forget all steps: the state is that of a new optimiser."""
@@ -149,6 +152,11 @@ class LBFGS(Optimiser):
     def gave_up(self) -> str:  # type: ignore[override]
         """Why the cost cannot be lowered any more; "" while it can."""
         return "" if self._fresh else self._method.gave_up
+
+    @property
+    def knows_costs(self) -> bool:  # type: ignore[override]
+        """Whether the image was evaluated: a step goes to no image whose costs are not finite."""
+        return not self._fresh and bool(np.isfinite(self._method.values).all()) and self._method.values.size > 0
 
     @property
     def evaluations(self) -> int:

@@ -84,7 +84,7 @@ class Interruption:
     Attributes
     ----------
     signal : int or None
-        The signal that asked: SIGINT (Ctrl-C) or SIGTERM.
+        The signal that asked: SIGINT (Ctrl-C), SIGTERM, or SIGHUP (the terminal is closed).
     """
 
     signal: Optional[int] = None
@@ -110,7 +110,7 @@ class Interruption:
 
 @contextlib.contextmanager
 def interruptible() -> Iterator[Interruption]:
-    """Note Ctrl-C and SIGTERM while a block runs, instead of ending at once. A second one ends the program at once.
+    """Note Ctrl-C, SIGTERM and SIGHUP while a block runs, instead of ending at once. A second one ends it at once.
 
     Yields
     ------
@@ -125,7 +125,8 @@ def interruptible() -> Iterator[Interruption]:
         for noted in before:
             signal.signal(noted, signal.SIG_DFL)
 
-    for number in (int(signal.SIGINT), int(signal.SIGTERM)):
+    names = ("SIGINT", "SIGTERM", "SIGHUP")  # Windows has no SIGHUP
+    for number in (int(getattr(signal, name)) for name in names if hasattr(signal, name)):
         # A program that a shell started in the background, or by nohup, ignores one of them on purpose.
         if signal.getsignal(number) is not signal.SIG_IGN:
             before[number] = signal.signal(number, note)

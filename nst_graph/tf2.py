@@ -192,6 +192,8 @@ def stylize(
     ------
     SettingError, PictureError, WeightsError
         Before the network is built.
+    DivergenceError
+        Where costs or pixels become infinite or NaN.
 
     Examples
     --------

@@ -14,6 +14,7 @@ from nst_graph import memory, precision
 from nst_graph.checkpoint import State, read_checkpoint
 from nst_graph.colour import with_chroma_of, with_statistics_of
 from nst_graph.costs import Costs
+from nst_graph.divergence import Watch
 from nst_graph.errors import CheckpointError, SettingError
 from nst_graph.images import Picture, create_noisy_img, deprocess, enlarged, fitted_size, normalized, resized, scaled
 from nst_graph.inputs import Inputs, Styles, read_inputs
@@ -363,6 +364,7 @@ class Transfer:
         self._enter_stage(0)
         self.objective.set_image(self._first_image())
         self.iteration = 0
+        self._watch = Watch(self.settings, self.image)
         self._reported = -1  # the last iteration whose progress `steps` has yielded
 
     def _enter_stage(self, number: int) -> None:
@@ -426,8 +428,16 @@ class Transfer:
         return record_of(self.settings, self.inputs, installed().tensorflow or "", find_weights(self._weights).word)
 
     def state(self) -> State:
-        """Return the state of the run."""
-        return State(self.iteration, self.image(), self.optimiser.state())
+        """Return the state of the run.
+
+        Raises
+        ------
+        DivergenceError
+            If the image has pixels that are infinite or NaN.
+        """
+        image = self.image()
+        self._watch.check_image(self.iteration - 1, image)
+        return State(self.iteration, image, self.optimiser.state())
 
     def restore(self, state: State) -> None:
         """Go on from a state, of this run or of one with the same settings, stages, weights and pictures.
@@ -478,6 +488,11 @@ class Transfer:
         -------
         Costs
             Of the image BEFORE the step, see `nst_graph.optimisers.Optimiser.step`.
+
+        Raises
+        ------
+        DivergenceError
+            If they are infinite or NaN.
         """
         if self._stage_is_done():
             image, content = self.image(), self._content
@@ -486,6 +501,7 @@ class Transfer:
             self.objective.set_image(enlarged(image, content, self._content))
             self.iteration = self._ends[self._stage - 1]
         costs = self.optimiser.step()
+        self._watch.check_costs(self.iteration - 1, costs)
         self.iteration += 1
         if self.optimiser.gave_up and self.iteration < self._ends[self._stage]:
             logger.warning(
@@ -507,15 +523,33 @@ class Transfer:
         """Return the costs of the image as it is now; this takes a forward pass."""
         return self.objective.evaluate()
 
+    def check(self) -> None:
+        """Raise DivergenceError if the costs of the image as it is now are infinite or NaN.
+
+        This takes a forward pass, unless `steps` has told them or there was no step.
+        """
+        if self.iteration - 1 > self._reported:
+            self._checked_costs(self.iteration - 1)
+
+    def _checked_costs(self, iteration: int) -> Costs:
+        costs = self.costs()
+        self._watch.check_costs(iteration, costs)
+        return costs
+
     def image(self) -> np.ndarray:
         """Return the image as it is now: float32 (1, h, w, 3), preprocessed."""
         return self.objective.image()
 
     def picture(self) -> np.ndarray:
-        """Return the image as it is now as a picture: uint8 (h, w, 3), blue, green and red."""
-        return self._picture(self.image())
+        """Return the image as it is now as a picture: uint8 (h, w, 3), blue, green and red.
 
-    def _picture(self, img: np.ndarray) -> np.ndarray:
+        Raises
+        ------
+        DivergenceError
+            If it has pixels that are infinite or NaN.
+        """
+        img = self.image()
+        self._watch.check_image(self.iteration - 1, img)
         picture = deprocess(img[0], self.settings.color_means)
         if self.settings.preserve_colors == "luminance":
             return with_chroma_of(picture, self._content)
@@ -535,6 +569,7 @@ class Transfer:
             styles=tuple(deprocess(img[0], means) for img in styles),
             weights_source=self.weights_source,
             state=self.state,
+            knows_costs=lambda: self.optimiser.knows_costs,
             record=self.record(),
             roots=(*last.objective.roots, *last.operations),
             stages=tuple((stage.size, stage.iterations) for stage in self.stages),
@@ -555,6 +590,11 @@ class Transfer:
         ------
         Progress
             For every iteration; with a picture after those that one of `every` divides and after the last.
+
+        Raises
+        ------
+        DivergenceError
+            If costs or pixels are infinite or NaN; nothing is told of that iteration.
         """
 
         def picture_after(iteration: int) -> Optional[np.ndarray]:
@@ -565,8 +605,9 @@ class Transfer:
         picture = None if done is None else picture_after(done)
         while self.iteration < self.iterations:
             if done is not None and self._stage_is_done():
+                costs = self._checked_costs(done)
                 self._reported = done
-                yield Progress(done, self.costs(), picture)
+                yield Progress(done, costs, picture)
                 done = None
             costs = self.step()
             if done is not None:
@@ -575,8 +616,9 @@ class Transfer:
             done = self.iteration - 1
             picture = picture_after(done)
         if done is not None:
+            costs = self._checked_costs(done)
             self._reported = done
-            yield Progress(done, self.costs(), picture, is_last=True)
+            yield Progress(done, costs, picture, is_last=True)
 
     def train(self, observers: Sequence[Observer] = (), stop: Callable[[], Any] = lambda: False) -> None:
         """Train the image to the end of the last stage while others watch.
@@ -664,6 +706,8 @@ def stylize(
     ------
     SettingError, PictureError, CheckpointError, WeightsError, RuntimeMissingError
         Before the network is built.
+    DivergenceError
+        Where costs or pixels become infinite or NaN.
 
     Examples
     --------

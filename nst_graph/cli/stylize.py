@@ -12,7 +12,7 @@ import numpy as np
 
 from nst_graph.cli.show import stored_record
 from nst_graph.cli.words import file_name, sentence, whole_number
-from nst_graph.errors import CheckpointError, NSTGraphError, OutputError, SettingError
+from nst_graph.errors import CheckpointError, DivergenceError, NSTGraphError, OutputError, SettingError
 from nst_graph.files import check_file, check_folder
 from nst_graph.program import interruptible, note_unprinted
 from nst_graph.runtimes import choose_runtime, installed
@@ -31,6 +31,7 @@ from nst_graph.settings import (
 
 if TYPE_CHECKING:
     from nst_graph.inputs import Inputs
+    from nst_graph.observers import SavedPicture
     from nst_graph.record import Record
     from nst_graph.transfer import Stage
 
@@ -261,6 +262,7 @@ def _stylize(arguments: argparse.Namespace) -> None:
     from nst_graph import figures, metadata, observers
     from nst_graph.inputs import read_inputs
     from nst_graph.record import record_of
+    from nst_graph.saving import save_last
     from nst_graph.transfer import Transfer, check_resumable, check_sizes, full_size, settled, stages_of
 
     plan = _plan(arguments)
@@ -294,7 +296,8 @@ def _stylize(arguments: argparse.Namespace) -> None:
             logger.info("going on after %d iterations", transfer.iteration)
         write = _writer(arguments, transfer.record(), inputs.content.data)
         history = observers.History(arguments.history, plan.saved is not None)
-        watching: List[observers.Observer] = [history, observers.SavedPicture(plan.output, write=write)]
+        saved = observers.SavedPicture(plan.output, write=write)
+        watching: List[observers.Observer] = [history, saved]
         if arguments.save_every:
             watching.append(observers.NumberedPictures(plan.output, arguments.save_every, write))
         checkpoints = None
@@ -311,17 +314,29 @@ def _stylize(arguments: argparse.Namespace) -> None:
             watching.append(observers.PrintedLines())
         watching.append(observers.Announcement(logger.info, memory))
         with interruptible() as interruption:
-            transfer.train(watching, interruption.asked)
-            write(transfer.picture(), plan.output)
-            if interruption.asked():
-                if checkpoints is not None:
+            try:
+                transfer.train(watching, interruption.asked)
+                transfer.check()  # the last step of a run that was interrupted
+            except DivergenceError as error:
+                raise DivergenceError(f"{error}; {_what_is_left(saved, plan.output)}") from error
+            try:
+                save_last(transfer.picture(), plan.output, write)
+            finally:
+                if interruption.asked() and checkpoints is not None:
                     _write_last(checkpoints, arguments.checkpoint)
+            if interruption.asked():
                 _say_where(transfer.iteration, plan.output, arguments.checkpoint)
     note_unprinted()
     if arguments.plot is not None:
         figures.plot_costs(history.names, history.rows, arguments.plot)
     if interruption.asked():
         interruption.end()
+
+
+def _what_is_left(saved: "SavedPicture", path: str) -> str:
+    if saved.saved is None:
+        return f"no picture was written to {path!r}"
+    return f"{path!r} has the picture after iteration {saved.saved}"
 
 
 def _write_last(checkpoints: Any, path: str) -> None:
