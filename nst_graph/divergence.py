@@ -21,8 +21,8 @@ _GROWTH = 1000
 _LARGEST = float(np.finfo(np.float32).max)
 #: A coefficient of a layer from here on can lead to infinite costs: the article's sums are up to 1e12 without one.
 _LARGE_COEFFICIENT = 1e25
-#: From a total cost of about 1e24 on the squares that Adam takes of its gradient are infinite. The image becomes NaN, and
-#: the costs may stay finite: a ReLU makes 0 of NaN. Below this cost that was never seen.
+#: From a total cost of about 1e24 on the squares that Adam takes of its gradient are infinite. The image becomes NaN,
+#: and the costs may stay finite: a ReLU makes 0 of NaN. Below this cost that was never seen.
 _LARGE_COST = 1e18
 #: Pixels have values around 0, up to about 150. A picture that is optimised goes beyond that, but never this far.
 _FAR_OUT = 10000

@@ -87,8 +87,12 @@ class Objective:
                 network = stack.enter_context(NetworkSession(network, bfloat16, settings.threads))
             self._network = network
             self.session = network.session
-            with self.building() as tf, tf.name_scope(scope) if scope else contextlib.nullcontext("") as self.scope:
-                self._build(settings, masked_styles)
+            try:
+                with self.building() as tf, tf.name_scope(scope) if scope else contextlib.nullcontext("") as self.scope:
+                    self._build(settings, masked_styles)
+            except BaseException:
+                self.finalize()  # other objectives may use the graph
+                raise
             self._resources = stack.pop_all()
 
     def __enter__(self) -> "Objective":

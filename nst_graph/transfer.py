@@ -33,6 +33,9 @@ from nst_graph.weights import Weights, find_weights
 
 logger = logging.getLogger(__name__)
 
+#: Graphs of so many sizes are kept for later runs. A graph takes memory, and each one more makes the next build slower.
+_MOST_KEPT = 8
+
 
 class Stage(NamedTuple):
     """A part of a run: training at one size with one optimiser.
@@ -226,8 +229,9 @@ def check_sizes(settings: Settings, inputs: Inputs, size: Tuple[int, int]) -> No
 class Transfer:
     """A run of style transfer, ready to train: a context manager.
 
-    Its graphs serve any number of pairs of pictures, one after the other: call `start` for each. The steps are the
-    article's, and `legacy_script.py` has them one after the other. Both give the same image, bit for bit.
+    Its graphs serve any number of pairs of pictures, one after the other: call `start` for each. Those of the last few
+    sizes are kept. The steps are the article's, and `legacy_script.py` has them one after the other. Both give the same
+    image, bit for bit.
 
     Parameters
     ----------
@@ -288,6 +292,10 @@ class Transfer:
         return self
 
     def __exit__(self, *exception: Any) -> None:
+        self._forget()
+
+    def _forget(self) -> None:
+        """Close the sessions and forget their graphs; what is needed is built anew."""
         self._optimisers.clear()
         self._networks.clear()
         self._resources.close()
@@ -297,12 +305,27 @@ class Transfer:
         """The optimiser of the stage that the run is in, with its objective. Both are built once and kept."""
         return self._optimiser_of(self._stage)
 
-    def _optimiser_of(self, number: int) -> Optimiser:
+    def _key(self, number: int) -> Any:
         stage = self.stages[number]
-        key = (number, stage.size, stage.rows, self._masked_styles)
+        return number, stage.size, stage.rows, self._masked_styles
+
+    def _optimiser_of(self, number: int) -> Optimiser:
+        stage, key = self.stages[number], self._key(number)
         if key not in self._optimisers:
-            self._optimisers[key] = stage.optimiser(self._new_objective(stage))
+            try:
+                self._optimisers[key] = stage.optimiser(self._new_objective(stage))
+            except BaseException:
+                self._forget()  # a part of it may be in the graph, which is open
+                raise
         return self._optimisers[key]
+
+    def _build(self) -> None:
+        """Build what the stages need and what is not there yet; where too much would be kept, forget all before."""
+        missing = {self._key(number) for number in range(len(self.stages))} - self._optimisers.keys()
+        if missing and len(missing) + len(self._optimisers) > _MOST_KEPT:
+            self._forget()
+        for number in reversed(range(len(self.stages))):
+            self._optimiser_of(number)
 
     def _new_objective(self, stage: Stage) -> Objective:
         network = self._network()
@@ -358,8 +381,7 @@ class Transfer:
         )
         if self._given_stages is None:
             self.stages = stages_of(self.settings, size)
-        for number in reversed(range(len(self.stages))):
-            self._optimiser_of(number)
+        self._build()
         self._ends = list(itertools.accumulate(stage.iterations for stage in self.stages))
         self._enter_stage(0)
         self.objective.set_image(self._first_image())

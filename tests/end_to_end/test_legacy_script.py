@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import nst_graph
+from nst_graph.errors import DivergenceError, OutputError
 from nst_graph.event_log import readable_graph
 from nst_graph.images import read_picture
 from nst_graph.observers import History
@@ -244,6 +245,32 @@ def test_a_disk_that_is_full_for_the_log(folder, script, capsys):
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     captured = capsys.readouterr()
     check_that_it_went_on(folder, captured.out, captured.err, "File too large); the run goes on without")
+
+
+def test_a_picture_that_cannot_be_saved_on_the_way(folder, script, capsys, monkeypatch):
+    def full(*arguments):
+        raise OutputError("full") from OSError(28, "No space left on device")
+
+    monkeypatch.setattr("nst_graph.images.save_img", full)
+    script(*WITHOUT_A_LOG, "LOG_GRAPH=False")
+    said = capsys.readouterr().err
+    assert "the picture cannot be written (No space left on device); the run goes on and tries again" in said
+    assert cv2.imread(str(folder / "output" / "x.png")).shape == (27, 37, 3)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["LEARNING_RATE=1e30"], "^after iteration 0 .*: the learning rate 1e\\+30 is too large"),
+        (["ALPHA=1e38"], "^before the first iteration the total cost is inf: alpha 1e\\+38 times"),
+    ],
+)
+def test_costs_that_are_infinite_end_it(folder, script, words, message):
+    (folder / "output").mkdir()
+    (folder / "output" / "x.png").write_text("an earlier picture")
+    with pytest.raises(DivergenceError, match=message):
+        script(*WITHOUT_A_LOG, "LOG_GRAPH=False", *words)
+    assert (folder / "output" / "x.png").read_text() == "an earlier picture"
 
 
 def test_a_log_folder_that_vanishes(folder, script, capsys, monkeypatch):

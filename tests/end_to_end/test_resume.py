@@ -20,10 +20,11 @@ from nst_graph import weights
 from nst_graph.checkpoint import State, read_checkpoint, write_checkpoint
 from nst_graph.cli import main
 from nst_graph.cli.show import stored_record
-from nst_graph.errors import CheckpointError, SettingError
+from nst_graph.errors import CheckpointError, DivergenceError, OutputError, SettingError
 from nst_graph.inputs import read_inputs
 from nst_graph.record import record_of
 from nst_graph.transfer import Transfer
+from tests import ROOT
 
 ITERATIONS = 9
 CONSTANTS = {"size": 30, "seed": 3, "content_layers": "conv2_1", "style_layers": "conv1_1,conv1_2"}
@@ -130,15 +131,15 @@ def test_in_python(folder, vgg_weights, whole, optimizer, monkeypatch):
     checkpoint = {"checkpoint": "run.npz", "checkpoint_every": 2}
     with pytest.raises(Stop):
         nst_graph.stylize("c.png", "s.png", observers=[Stopping(5)], **checkpoint, **constants)
-    # Written after the step that gave the costs of iteration 4, which is iteration 5.
-    assert read_checkpoint("run.npz")[0].iteration == 6
+    # L-BFGS knows the costs of the state after the step that gave those of iteration 4. Adam's come with iteration 5.
+    assert read_checkpoint("run.npz")[0].iteration == {"adam": 4, "lbfgs": 6}[optimizer]
     # The checkpoint says which weights it had. These are what `auto` would be:
     monkeypatch.setenv(weights.ENVIRONMENT_VARIABLE, "missing.h5")
     rest = Whole()
     picture = nst_graph.stylize("c.png", "s.png", resume="run.npz", observers=[rest])
     np.testing.assert_array_equal(picture, whole[optimizer].pictures[-1])
-    assert rest.rows[1:] == whole[optimizer].rows[6:]
-    for one, two in zip(rest.pictures, whole[optimizer].pictures[5:]):
+    assert rest.rows[1:] == whole[optimizer].rows[-len(rest.pictures) :] and len(rest.pictures) >= 4
+    for one, two in zip(reversed(rest.pictures), reversed(whole[optimizer].pictures)):
         np.testing.assert_array_equal(one, two)
 
 
@@ -428,7 +429,7 @@ def test_a_second_signal_ends_a_run_at_once(folder, children):
 import os, signal, time
 from nst_graph.transfer import Transfer
 def step(self):
-    os.kill(os.getpid(), signal.SIGINT)
+    os.kill(os.getpid(), signal.SIGHUP)  # the terminal is closed
     print("asked", flush=True)
     time.sleep(120)
 Transfer.step = step
@@ -461,16 +462,74 @@ def test_more_iterations_on_the_command_line(folder, command, whole, capsys):
     assert read_checkpoint("other.npz")[0].iteration == 9
 
 
-def test_a_checkpoint_that_cannot_be_written_is_told_once_and_the_run_goes_on(folder, command, monkeypatch, whole):
-    tried = []
+def test_a_disk_that_is_full_for_a_while(folder, command, monkeypatch, whole):
+    """The files of iterations 1 and 2 do not fit. The run goes on, and the rest is as ever."""
+    replace, full, step = os.replace, [], Transfer.step
 
-    def full(*arguments):
-        tried.append(arguments)
-        raise OSError(28, "No space left on device")
+    def counted(self):
+        full[:] = [True] if self.iteration in (2, 3) else []
+        return step(self)
 
-    monkeypatch.setattr("nst_graph.observers.write_checkpoint", full)
-    lines = command(*RUN, "--iterations=4", "--checkpoint=run.npz", "--checkpoint-every=1")
-    told = [line for line in lines if "No space left" in line]
-    assert told == ["the checkpoint 'run.npz' cannot be written (No space left on device); the run goes on without"]
-    assert len(tried) == 1
-    np.testing.assert_array_equal(read(folder), whole["adam"].pictures[3])
+    def write(*paths):
+        if full:
+            raise OSError(28, "No space left on device")
+        replace(*paths)
+
+    monkeypatch.setattr(os, "replace", write)
+    monkeypatch.setattr(Transfer, "step", counted)
+    lines = command(*RUN, "--iterations=9", "--checkpoint=run.npz", "--checkpoint-every=1", "--save-every=1")
+    told = [line for line in lines if "No space left" in line or "again" in line]
+    assert sorted(told) == [
+        "the checkpoint 'run.npz' can be written again",
+        "the checkpoint 'run.npz' cannot be written (No space left on device); the run goes on and tries again",
+        "the picture 'x_0001.png' cannot be written (No space left on device); the run goes on and tries again",
+        "the picture 'x_0003.png' can be written again",
+    ]
+    assert_whole(folder, whole["adam"])
+    assert sorted(path.name for path in folder.glob("x_*")) == [f"x_000{i}.png" for i in (0, 3, 4, 5, 6, 7, 8)]
+    assert read_checkpoint("run.npz")[0].iteration == 9
+
+
+def test_a_finished_picture_that_cannot_be_written(folder, command, monkeypatch, whole):
+    """The rest of the run is saved, and the picture is in another file."""
+    replace = os.replace
+
+    def write(source, target):
+        if target.endswith("x.png"):
+            raise OSError(28, "No space left on device")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", write)
+    monkeypatch.setattr("nst_graph.saving._WAIT", 0)
+    with pytest.raises(OutputError, match="to 'x.png' \\(No space left on device\\); it is in '") as caught:
+        command(*RUN, "--iterations=9", "--checkpoint=run.npz")
+    np.testing.assert_array_equal(cv2.imread(str(caught.value).split("'")[3]), whole["adam"].pictures[-1])
+    assert rows(folder) == whole["adam"].rows
+    assert read_checkpoint("run.npz")[0].iteration == 9
+
+
+def test_a_run_that_diverges_says_which_picture_is_left(folder, command, monkeypatch):
+    run = [*RUN, "--learning-rate=1e30", "--iterations=9"]
+    with pytest.raises(DivergenceError, match="^after iteration 0 .* 1e\\+30 .*; no picture was written to 'x.png'$"):
+        command(*run, "--checkpoint=run.npz")
+    assert not {"x.png", "run.npz", "costs.csv"} & set(os.listdir(str(folder)))
+    costs = Transfer.costs
+
+    def breaking(self):
+        return nst_graph.Costs((name, float("nan")) for name in costs(self))
+
+    monkeypatch.setattr(Transfer, "costs", breaking)  # those after the last step
+    with pytest.raises(DivergenceError, match="^after iteration 2 .*; 'x.png' has the picture after iteration 0$"):
+        command(*RUN, "--iterations=3")
+
+
+@needs_fork
+def test_processes_that_are_killed_while_they_write():
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.end_to_end.killed_runs", "12", "--writers"],
+        cwd=str(ROOT),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["left"]["temporary files"] > 0  # they were killed while they wrote

@@ -11,11 +11,14 @@ import numpy as np
 import pytest
 
 import nst_graph
+from nst_graph import observers
 from nst_graph.costs import CostName, Costs
 from nst_graph.errors import OutputError, SettingError
 from nst_graph.observers import (
     Callback,
+    Checkpoints,
     History,
+    NumberedPictures,
     Observer,
     PrintedLines,
     Progress,
@@ -225,9 +228,89 @@ def test_saved_picture(tmp_path):
     saved.step(progress(0, np.full((5, 7, 3), 9, np.uint8)))
     saved.step(progress(1))
     assert (cv2.imread(path) == 9).all() and cv2.imread(path).shape == (5, 7, 3)
-    shutil.rmtree(str(tmp_path))
-    with pytest.raises(OutputError, match="cannot be written"):
-        saved.step(progress(3, np.zeros((5, 7, 3), np.uint8)))
+    assert saved.saved == 0
+
+
+class Disk:
+    """Writes, unless it is full."""
+
+    def __init__(self):
+        self.full, self.tried, self.files = False, [], {}
+
+    def write(self, picture, path):
+        self.tried.append(path)
+        if self.full:
+            raise OutputError(f"the picture {path!r} cannot be written: ...") from OSError(
+                28, "No space left on device"
+            )
+        self.files[path] = picture
+
+
+@pytest.mark.parametrize("kind", [SavedPicture, NumberedPictures])
+def test_a_picture_that_cannot_be_written_does_not_end_a_run(kind, caplog):
+    disk = Disk()
+    saved = kind("x.png", 1, disk.write)
+    for iteration in range(6):
+        disk.full = iteration in (1, 2)
+        saved.step(progress(iteration, GRAY))
+    assert len(disk.tried) == 6
+    name = "x_000{}.png" if kind is NumberedPictures else "x.png"
+    assert [record.getMessage() for record in caplog.records] == [
+        f"the picture {name.format(1)!r} cannot be written (No space left on device); the run goes on and tries again",
+        f"the picture {name.format(3)!r} can be written again",
+    ]
+    disk.full = True
+    saved.step(progress(6, GRAY)._replace(is_last=True))
+    assert saved.saved == 5 and len(disk.tried) == 8  # the last one is tried twice
+
+
+class TestCheckpoints:
+    """Without TensorFlow: a state is a number, and files are what would be written."""
+
+    @pytest.fixture
+    def written(self, monkeypatch):
+        written = []
+
+        def write(path, state, record):
+            if path == "full":
+                raise OSError(28, "No space left on device")
+            written.append(state)
+
+        monkeypatch.setattr(observers, "write_checkpoint", write)
+        return written
+
+    def told(self, written, path="run.npz", every=2, iterations=7, known=False):
+        """Return what was written when each iteration had been told."""
+        now = [0]
+        checkpoints = Checkpoints(path, every)
+        checkpoints.begin(RUN._replace(state=lambda: now[0] + 2, knows_costs=lambda: known))
+        seen = []
+        for iteration in range(iterations):
+            now[0] = iteration
+            checkpoints.step(progress(iteration)._replace(is_last=iteration == 6))
+            seen.append(written[-1] if written else None)
+        checkpoints.end()
+        return seen
+
+    def test_a_state_is_written_when_its_costs_are_known(self, written):
+        # The state after the step that gave the costs of an iteration has costs that come with the next one.
+        assert self.told(written) == [None, 2, 2, 4, 4, 6, 8]
+
+    def test_at_once_where_they_are_known_already(self, written):
+        assert self.told(written, known=True) == [2, 2, 4, 4, 6, 6, 8]
+
+    def test_every_iteration(self, written):
+        assert self.told(written, every=1) == [None, 2, 3, 4, 5, 6, 8]
+
+    def test_a_state_whose_costs_never_came_is_not_written(self, written):
+        assert self.told(written, iterations=5)[-1] == 4 and written == [2, 4]
+
+    def test_a_full_disk_is_told_once(self, written, caplog):
+        self.told(written, "full")
+        (record,) = caplog.records
+        assert record.getMessage() == (
+            "the checkpoint 'full' cannot be written (No space left on device); the run goes on and tries again"
+        )
 
 
 class TestHistory:
@@ -270,6 +353,81 @@ class TestHistory:
         history = self.told(str(tmp_path / "missing" / "costs.csv"))
         (record,) = caplog.records
         assert (
-            "costs.csv' cannot be written (No such file or directory); the run goes on without" in record.getMessage()
+            "costs.csv' cannot be written (No such file or directory); the run goes on and tries again"
+            in record.getMessage()
         )
         assert len(history.rows) == 3
+
+    @staticmethod
+    def numbers(path):
+        header, *lines = path.read_text().splitlines()
+        assert header.startswith("iteration,")
+        return [int(line.split(",")[0]) for line in lines]
+
+    def test_rows_that_could_not_be_written_come_later(self, tmp_path):
+        folder = tmp_path / "missing"
+        history = History(str(folder / "costs.csv"))
+        history.begin(RUN)
+        for i in range(6):
+            if i in (2, 5):
+                folder.mkdir()
+            elif i == 4:
+                shutil.rmtree(str(folder))
+            history.step(progress(i))
+            if i == 3:
+                assert self.numbers(folder / "costs.csv") == [0, 1, 2, 3]
+        assert self.numbers(folder / "costs.csv") == list(range(6))
+
+    def test_a_row_that_does_not_fit_leaves_no_part(self, tmp_path, caplog):
+        """No file may have more than 300 bytes here."""
+        resource = pytest.importorskip("resource", reason="this system has no limit for the size of files")
+        path = tmp_path / "costs.csv"
+        history = History(str(path))
+        history.begin(RUN)
+        history.step(progress(0))
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (300, limits[1]))
+        try:
+            for i in range(1, 20):
+                history.step(progress(i))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        written = self.numbers(path)
+        assert 3 < len(written) < 10 and path.read_text().endswith("\n") and len(caplog.records) == 1
+        history.step(progress(20))
+        assert self.numbers(path) == list(range(21))
+
+    def test_a_file_that_somebody_replaced_is_written_whole(self, tmp_path):
+        path = tmp_path / "costs.csv"
+        history = History(str(path))
+        history.begin(RUN)
+        for i in range(3):
+            history.step(progress(i))
+            path.write_text("something else")
+        history.step(progress(3))
+        assert self.numbers(path) == [0, 1, 2, 3]
+
+    @pytest.mark.parametrize(
+        ("end", "kept"),
+        [
+            (b"", 3),
+            (b"3,1234.5,6789", 3),
+            (b"3,1234.5,67890000.0,2499999997.0,67890000", 3),  # its last digits are missing perhaps
+            (b"3,1234.5\n", 3),
+            (b"\0\0\0\0\n", 3),
+            (b"\xff\n", 3),
+            (b"3,1234.5,67890000.0,2499999997.0,67890000.0\n", 4),
+            (b"3,1234.5,67890000.0,2499999997.0,67890000.0\n9,1,2,3,4\n", 4),  # after the first iteration of this run
+        ],
+    )
+    def test_a_run_that_goes_on_keeps_what_is_whole(self, tmp_path, end, kept):
+        path = tmp_path / "costs.csv"
+        self.told(str(path))
+        with path.open("ab") as file:
+            file.write(end)
+        history = History(str(path), resumed=True)
+        history.begin(RUN)
+        history.step(progress(7))
+        history.step(progress(8))
+        assert self.numbers(path) == [*range(kept), 7, 8]
+        assert history.rows == [[i, 1234.5, 6.789e7, 2.5e9 - i, 6.789e7] for i in (*range(kept), 7, 8)]

@@ -1,7 +1,9 @@
 """Training through an objective and Adam, and whole runs."""
 
 import dataclasses
+import gc
 import inspect
+import os
 
 import cv2
 import numpy as np
@@ -11,6 +13,7 @@ import nst_graph
 from nst_graph.errors import PictureError, SettingError, WeightsError
 from nst_graph.observers import Progress
 from nst_graph.runtimes import get_runtime
+from nst_graph.session import NetworkSession
 from nst_graph.settings import Settings
 from nst_graph.transfer import Transfer, stages_of
 from tests.training import Training, printed
@@ -288,6 +291,67 @@ def test_a_transfer_serves_one_pair_of_pictures_after_the_other(pictures, vgg_we
         assert transfer.objective.session is session and len(session.graph.get_operations()) == operations
     expected = nst_graph.stylize(*second, size=(37, 27), iterations=3, seed=0, weights=vgg_weights)
     np.testing.assert_array_equal(found, expected)
+
+
+SHALLOW = {"content_layers": "conv1_2", "style_layers": "conv1_1"}
+
+
+def open_files():
+    return len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
+
+
+def graphs():
+    gc.collect()
+    kind = get_runtime().tf.Graph
+    return sum(isinstance(found, kind) for found in gc.get_objects())
+
+
+def test_transfers_leave_nothing_behind(pictures, vgg_weights):
+    found = []
+    for _ in range(3):
+        nst_graph.stylize(*pictures, size=(7, 5), iterations=1, weights=vgg_weights, **SHALLOW)
+        found.append((open_files(), graphs()))
+    assert found[1:] == [found[1]] * 2 and found[0][1] == found[1][1]
+
+
+def test_a_transfer_of_many_sizes_keeps_those_of_the_last_ones(pictures, vgg_weights, monkeypatch):
+    monkeypatch.setattr("nst_graph.transfer._MOST_KEPT", 2)
+    content, style = pictures
+    operations, found = [], []
+    with Transfer(Settings(size=9, seed=0, iterations=1, **SHALLOW), vgg_weights) as transfer:
+        for rows in (27, 20, 14, 27):
+            transfer.start(content[:rows], style)
+            transfer.train()
+            found.append(transfer.picture())
+            operations.append((len(transfer.objective.session.graph.get_operations()), graphs(), open_files()))
+    alone, two, *_ = operations
+    assert two[0] > alone[0] and operations[2:] == [alone, two]
+    np.testing.assert_array_equal(found[3], found[0])
+
+
+def test_a_graph_whose_building_fails_is_forgotten(pictures, vgg_weights, monkeypatch):
+    settings = Settings(size=(7, 5), seed=0, iterations=1, **SHALLOW)
+    before = graphs()
+    with Transfer(settings, vgg_weights) as transfer:
+        with monkeypatch.context() as patch, pytest.raises(ZeroDivisionError):
+            patch.setattr("nst_graph.objective.style_cost", lambda *arguments: 1 / 0)
+            transfer.start(*pictures)
+        assert graphs() == before
+        transfer.start(*pictures)
+        transfer.train()
+        found = transfer.picture()
+    np.testing.assert_array_equal(
+        found, nst_graph.stylize(*pictures, size=(7, 5), seed=0, iterations=1, weights=vgg_weights, **SHALLOW)
+    )
+
+
+def test_a_graph_that_others_share_is_closed_when_building_fails(vgg_weights, monkeypatch):
+    settings = Settings(size=(7, 5), **SHALLOW)
+    with NetworkSession(vgg_weights) as network:
+        monkeypatch.setattr("nst_graph.objective.style_cost", lambda *arguments: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            nst_graph.Objective((7, 5), settings, network)
+        assert network.session.graph.finalized
 
 
 class TestStylize:
