@@ -66,6 +66,7 @@ class NetworkSession:
     def close(self) -> None:
         """Close the session. The graph is freed when nothing refers to it any more."""
         self._resources.close()
+        self._runtime.forget(self.session.graph)
 
     @contextlib.contextmanager
     def building(self) -> Iterator[Any]:

@@ -147,6 +147,9 @@ class Runtime:
         # would load Keras's network for each.
         graph._unsafe_unfinalize()
 
+    def forget(self, graph: Any) -> None:
+        """Let go of a graph whose session is closed, where TensorFlow or Keras would keep it for ever."""
+
     @contextlib.contextmanager
     def session_scope(self) -> Iterator[Any]:
         """Enter the scope of a new session on a new graph. The session is closed at the end.

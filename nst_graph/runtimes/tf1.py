@@ -1,6 +1,7 @@
 """The TF1 plugin: the graph on native TensorFlow 1.15."""
 
 import contextlib
+import importlib
 from typing import Any, Iterator, Optional
 
 from nst_graph.runtimes import Installed, Runtime, release
@@ -31,3 +32,8 @@ class TF1Runtime(Runtime):
     def scope(self, session: Any) -> Iterator[None]:  # noqa: D102 - as Runtime
         with session.graph.as_default(), session.as_default():
             yield
+
+    def forget(self, graph: Any) -> None:  # noqa: D102 - as Runtime
+        # Keras keeps the placeholder of the learning phase by its graph, weakly; but the placeholder holds the graph.
+        # There is no public name for this, so a test checks it.
+        importlib.import_module("tensorflow.python.keras.backend")._GRAPH_LEARNING_PHASES.pop(graph, None)
