@@ -133,12 +133,22 @@ class LBFGS:
             `x` when the state was taken.
         state : dict of str to ndarray
             From `state`. Its arrays are copied.
+
+        Raises
+        ------
+        ValueError
+            If the state is one of another number of variables, or of none.
         """
         self.start(x)
+        s, y, gradient = state["s"], state["y"], state["gradient"]
+        if s.shape != y.shape or s.shape[1:] != x.shape or gradient.shape not in ((0,), x.shape):
+            raise ValueError("the pairs or the gradient have another size")
         self.values = np.array(state["values"])
-        self._gradient = np.array(state["gradient"])
-        for s, y in zip(state["s"], state["y"]):
-            self._pairs.append(_Pair(s.copy(), y.copy(), _dot(s, y)))
+        self._gradient = np.array(gradient)
+        for pair in zip(s, y):
+            self._pairs.append(_Pair(pair[0].copy(), pair[1].copy(), _dot(*pair)))
+        if (self.values.size == 0) != (gradient.size == 0) or not all(abs(pair.sy) > 0 for pair in self._pairs):
+            raise ValueError("the state is that of no run")
         self.evaluations = int(state["evaluations"])
         self.gave_up = str(state["gave_up"])
 

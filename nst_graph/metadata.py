@@ -7,7 +7,7 @@ import contextlib
 import io
 import os
 import warnings
-from typing import IO, Any, Callable, Dict, Iterator, NamedTuple, Optional
+from typing import IO, Any, Callable, Dict, Iterator, NamedTuple, Optional, Tuple
 
 import numpy as np
 from PIL import Image
@@ -113,13 +113,15 @@ def carried_by(data: bytes) -> Carried:
     return Carried(exif if len(exif) <= _LARGEST_EXIF else b"", profile)
 
 
-def read_text(path: str) -> Optional[str]:
+def read_text(data: bytes, path: str) -> Optional[str]:
     """Return the text that `write` stored in a picture file. Decodes no pixels of a file that has one.
 
     Parameters
     ----------
+    data : bytes
+        The whole picture file.
     path : str
-        A picture file.
+        Its name, for the error message.
 
     Returns
     -------
@@ -130,13 +132,13 @@ def read_text(path: str) -> Optional[str]:
     Raises
     ------
     PictureError
-        If the file is missing, a folder, empty or not a picture.
+        If it is not a picture.
     """
     try:
-        with open(path, "rb") as stream, _quiet():
-            return _text(_opened(stream.read()))
+        with _quiet():
+            return _text(_opened(data))
     except Exception:  # Pillow documents no list of what a damaged file raises
-        images.read_picture(path)
+        images.decoded(data, path)
         return None
 
 
@@ -170,7 +172,32 @@ def write(picture: np.ndarray, path: str, text: str, carried: Carried) -> None:
     kind = _format(path)
     if kind is None:
         images.write_picture(picture, path)
-        return
+    else:
+        images.write_bytes(_encoded(picture, path, kind, text, carried), path)
+
+
+def check(path: str, size: Tuple[int, int], text: str, carried: Carried) -> None:
+    """Check before a long run that `write` will be able to encode its picture. Writes nothing.
+
+    Parameters
+    ----------
+    path, text, carried : str, str, Carried
+        As `write` takes them.
+    size : tuple of int
+        Width and height of the picture.
+
+    Raises
+    ------
+    OutputError
+        If it cannot.
+    """
+    kind = _format(path)
+    if kind is not None:
+        _encoded(np.zeros((size[1], size[0], 3), np.uint8), path, kind, text, carried)
+
+
+def _encoded(picture: np.ndarray, path: str, kind: str, text: str, carried: Carried) -> bytes:
+    """Return the bytes of a picture file of a kind that holds text, see `write`."""
     # No encoding has lone surrogates. The escape \udcXX is the same string in JSON.
     text = text.encode("utf-8", "backslashreplace").decode("utf-8")
     options: Dict[str, Any] = {"exif": carried.exif, "icc_profile": carried.icc_profile}
@@ -191,7 +218,7 @@ def write(picture: np.ndarray, path: str, text: str, carried: Carried) -> None:
             f"Pillow cannot write {path!r} at {width}x{height} with a text of {len(text)} characters ({error}); "
             "name a file that ends in .png, for example"
         ) from error
-    images.write_bytes(data.getvalue(), path)
+    return data.getvalue()
 
 
 def _format(path: str) -> Optional[str]:

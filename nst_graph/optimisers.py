@@ -185,5 +185,7 @@ class LBFGS(Optimiser):
 
     def restore(self, state: OptimiserState) -> None:
         """Set what `state` returned; the objective has the image already."""
+        if state["values"].shape not in ((0,), (1 + len(self.objective.costs),)):
+            raise ValueError("it has other costs")
         self._method.restore(self.objective.image().ravel(), state)
         self._fresh = False

@@ -12,9 +12,9 @@ import stat
 import struct
 import time
 import warnings
-from typing import Callable, List, NamedTuple, Optional, Tuple
+from typing import BinaryIO, Callable, List, NamedTuple, Optional, Tuple, Type
 
-from nst_graph.errors import PictureError
+from nst_graph.errors import NSTGraphError, PictureError
 
 #: Millions of pixels that a picture may have. Decoded they take 600 MB.
 MAX_MEGAPIXELS = 200
@@ -31,15 +31,65 @@ _START = 32
 _PIECE = 1 << 24
 
 
-def read_file(path: str, of_any_kind: bool = False) -> bytes:
-    """Return the bytes of a picture file.
+def open_file(path: str, what: str = "picture", error: Type[NSTGraphError] = PictureError) -> BinaryIO:
+    """Open a file that may be anything: a device, or a pipe that nobody writes to.
 
     Parameters
     ----------
     path : str
         A file, or a pipe that somebody writes to, like `<(command)` of a shell.
-    of_any_kind : bool
-        Whether it may be something else than a picture: a checkpoint, for example, which has settings too.
+    what : str
+        What the file should be, for the error message.
+    error : type
+        The error to raise.
+
+    Returns
+    -------
+    file
+        Open for reading, at its beginning; it can be sought in. Of a pipe, all that came through it, at most 2 GB.
+
+    Raises
+    ------
+    NSTGraphError
+        If it is missing, a folder or a device, or cannot be read; if it is a pipe, also if nobody opens it for writing
+        within 10 seconds, or nothing comes for 60.
+    """
+    try:
+        # Without O_NONBLOCK, opening a pipe that nobody writes to waits for ever. A file is not affected.
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    except FileNotFoundError:
+        raise error(f"there is no {what} {path!r} (looked in {os.path.dirname(os.path.abspath(path))})") from None
+    except OSError as problem:
+        raise error(f"the {what} {path!r} cannot be read: {problem.strerror}") from problem
+    except ValueError:  # a null character, or one that the file system cannot write
+        raise error(f"the {what} {path!r} cannot be read: no file can have this name") from None
+    regular = False
+    try:
+        mode = os.fstat(descriptor).st_mode
+        regular = stat.S_ISREG(mode)
+        if regular:
+            return os.fdopen(descriptor, "rb")
+        if stat.S_ISDIR(mode):
+            raise error(f"{path!r} is a folder; name a {what} in it")
+        if not (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)):
+            raise error(f"{path!r} is a device, not a {what}; name a file")
+        return io.BytesIO(_read_pipe(descriptor, path))
+    except OSError as problem:
+        raise error(f"the {what} {path!r} cannot be read: {problem.strerror}") from problem
+    except PictureError as problem:
+        raise error(str(problem)) from None
+    finally:
+        if not regular:
+            os.close(descriptor)
+
+
+def read_file(path: str) -> bytes:
+    """Return the bytes of a picture file.
+
+    Parameters
+    ----------
+    path : str
+        See `open_file`.
 
     Returns
     -------
@@ -49,49 +99,34 @@ def read_file(path: str, of_any_kind: bool = False) -> bytes:
     Raises
     ------
     PictureError
-        If it is missing, a folder, a device, empty, no picture, has more than 2 GB, or cannot be read; if it is a pipe,
-        also if nobody opens it for writing within 10 seconds, or nothing comes for 60.
+        See `open_file` and `read_open_file`.
+    """
+    with open_file(path) as file:
+        return read_open_file(file, path)
+
+
+def read_open_file(file: BinaryIO, path: str) -> bytes:
+    """Return the bytes of a picture file from `open_file`.
+
+    Raises
+    ------
+    PictureError
+        If it is empty, no picture, has more than 2 GB, or cannot be read.
     """
     try:
-        # Without O_NONBLOCK, opening a pipe that nobody writes to waits for ever. A file is not affected.
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-        try:
-            data = _read(descriptor, path, of_any_kind)
-        finally:
-            os.close(descriptor)
-    except PictureError:
-        raise
-    except FileNotFoundError:
-        raise PictureError(
-            f"there is no picture {path!r} (looked in {os.path.dirname(os.path.abspath(path))})"
-        ) from None
+        # Its start first: a film of gigabytes is refused without being read.
+        pieces = [file.read(_START)]
+        if not pieces[0]:
+            raise PictureError(f"the picture {path!r} is empty (0 bytes); name another file")
+        _format_of(pieces[0], path)
+        length = file.seek(0, os.SEEK_END)
+        file.seek(_START)
+        while pieces[-1]:
+            _check_length(length, path)
+            pieces.append(file.read(_PIECE))
+            length = max(length, sum(map(len, pieces)))  # it may grow meanwhile
     except OSError as error:
         raise PictureError(f"the picture {path!r} cannot be read: {error.strerror}") from error
-    except ValueError:  # a null character, or one that the file system cannot write
-        raise PictureError(f"the picture {path!r} cannot be read: no file can have this name") from None
-    if not data:
-        raise PictureError(f"the picture {path!r} is empty (0 bytes); name another file")
-    return data
-
-
-def _read(descriptor: int, path: str, of_any_kind: bool) -> bytes:
-    status = os.fstat(descriptor)
-    if stat.S_ISDIR(status.st_mode):
-        raise PictureError(f"{path!r} is a folder; name a picture file in it")
-    if stat.S_ISFIFO(status.st_mode) or stat.S_ISSOCK(status.st_mode):
-        return _read_pipe(descriptor, path)
-    if not stat.S_ISREG(status.st_mode):
-        raise PictureError(f"{path!r} is a device, not a picture; name a file")
-    # Its start first: a film of gigabytes is refused without being read.
-    pieces = [os.read(descriptor, _START)]
-    if pieces[0] and not of_any_kind:
-        _format_of(pieces[0], path)
-    _check_length(status.st_size, path)
-    length = 0
-    while pieces[-1]:
-        length += len(pieces[-1])
-        _check_length(length, path)  # it may grow meanwhile
-        pieces.append(os.read(descriptor, _PIECE))
     return b"".join(pieces)
 
 

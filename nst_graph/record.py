@@ -19,6 +19,12 @@ _LEFT_OUT = (
     *("log_graph", "log_pictures_every", "threads", "max_megapixels"),
 )
 
+#: Characters of a text that may be a record. One of a style has about 2000, and each further style about 300.
+LARGEST_TEXT = 1 << 20
+
+#: Digits of a whole number. A seed has 10; reading many takes time with their square.
+_MOST_DIGITS = 400
+
 _NAMES = [field.name for field in dataclasses.fields(Settings) if field.name not in _LEFT_OUT]
 
 
@@ -108,9 +114,9 @@ class Record(NamedTuple):
         for name, value in self.settings.items():
             # What `auto` is, nobody knows before a run begins.
             if value != other.settings[name] and "auto" not in (value, other.settings[name]):
-                return f"{name} is {value} here and {other.settings[name]} there"
+                return f"{name} is {in_short(value)} here and {in_short(other.settings[name])} there"
         if len(self.styles) != len(other.styles) or self.weights != other.weights:
-            return f"the weights of the styles are {self.weights} here and {other.weights} there"
+            return f"the weights of the styles are {in_short(self.weights)} here and {in_short(other.weights)} there"
         for what, one, two in (
             ("content picture", (self.content,), (other.content,)),
             ("style picture", self.styles, other.styles),
@@ -121,6 +127,12 @@ class Record(NamedTuple):
                 if (here and here.sha256) != (there and there.sha256):
                     return f"the {what} is another one"
         return ""
+
+
+def in_short(value: Any) -> str:
+    """Return a value for a message of one line. A name in it may be anybody's."""
+    text = str(value)
+    return text if text.isprintable() and len(text) <= 100 else reprlib.repr(text)
 
 
 def _path(file: File) -> str:
@@ -205,9 +217,15 @@ def from_text(text: str, name: str) -> Record:
     ------
     SettingError
         If the text is no record, or a setting in it has no valid value.
+
+    Notes
+    -----
+    The text may be anybody's. Reading it takes at most 100 bytes for each character, and it has at most a million.
     """
     try:
-        entries = json.loads(text)
+        if len(text) > LARGEST_TEXT:
+            raise ValueError(f"more than {LARGEST_TEXT} characters")
+        entries = json.loads(text, parse_int=_whole)
         styles = entries["styles"]
         record = Record(
             settings=dict(entries["settings"]),
@@ -227,6 +245,12 @@ def from_text(text: str, name: str) -> Record:
         raise SettingError(f"{name!r} does not hold the settings of a run ({problem})") from None
     standard = Settings(**record.settings)
     return record._replace(settings={name: getattr(standard, name) for name in _NAMES})
+
+
+def _whole(digits: str) -> int:
+    if len(digits) > _MOST_DIGITS:
+        raise ValueError(f"a whole number of {len(digits)} digits")
+    return int(digits)
 
 
 def _checked_file(entry: Any) -> File:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from nst_graph import program
 from nst_graph.cli.words import sentence
-from nst_graph.errors import SettingError
+from nst_graph.errors import PictureError, SettingError
 
 if TYPE_CHECKING:
     from nst_graph.record import Record
@@ -28,16 +28,22 @@ def stored_record(path: str) -> "Record":
     """
     # Imported here because --help needs neither OpenCV nor Pillow.
     from nst_graph import metadata
-    from nst_graph.checkpoint import read_checkpoint
-    from nst_graph.picture_files import read_file
-    from nst_graph.record import from_text
+    from nst_graph.checkpoint import read_open_checkpoint
+    from nst_graph.picture_files import open_file, read_open_file
+    from nst_graph.record import LARGEST_TEXT, from_text
 
-    data = read_file(path, of_any_kind=True)
-    if data.startswith(b"PK"):  # a zip archive, as NumPy's files are
-        return read_checkpoint(path)[1]
-    if data.lstrip().startswith(b"{"):
-        return from_text(data.decode("utf-8", "replace"), path)
-    text = metadata.read_text(path)
+    # Opened once: it may be a pipe.
+    with open_file(path) as file:
+        try:
+            start = file.read(100)
+            file.seek(0)
+            if start.lstrip().startswith(b"{"):
+                return from_text(file.read(4 * LARGEST_TEXT + 1).decode("utf-8", "replace"), path)
+        except OSError as error:
+            raise PictureError(f"the file {path!r} cannot be read: {error.strerror}") from error
+        if start.startswith(b"PK"):  # a zip archive, as NumPy's files are
+            return read_open_checkpoint(file, path)[1]
+        text = metadata.read_text(read_open_file(file, path), path)
     if text is None:
         raise SettingError(f"{path!r} holds no settings; they are in pictures that `nst-graph stylize` wrote")
     return from_text(text, path)

@@ -261,7 +261,7 @@ def _stylize(arguments: argparse.Namespace) -> None:
     # Imported here because --help needs neither OpenCV nor TensorFlow.
     from nst_graph import figures, metadata, observers
     from nst_graph.inputs import read_inputs
-    from nst_graph.record import record_of
+    from nst_graph.record import record_of, to_text
     from nst_graph.saving import save_last
     from nst_graph.transfer import Transfer, check_resumable, check_sizes, full_size, settled, stages_of
 
@@ -281,6 +281,9 @@ def _stylize(arguments: argparse.Namespace) -> None:
     if plan.saved is not None:
         check_resumable(record, *plan.saved)
     _check_outputs(arguments, plan, record, size)
+    if not arguments.no_metadata:
+        # The text grows a little when it is known which weights `auto` is.
+        metadata.check(plan.output, size, to_text(record) + " " * 100, metadata.carried_by(inputs.content.data))
     memory = _memory(settings, inputs, size, not arguments.no_memory_check)
     choose_runtime()
     if not arguments.no_metadata and not metadata.holds_text(plan.output):

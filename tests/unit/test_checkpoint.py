@@ -5,17 +5,18 @@ import json
 import os
 import pickle
 import stat
+import tracemalloc
 import zipfile
 
 import numpy as np
 import pytest
 
 import nst_graph
-from nst_graph import errors
+from nst_graph import errors, picture_files
 from nst_graph.checkpoint import State, read_checkpoint, write_checkpoint
 from nst_graph.errors import CheckpointError
 from nst_graph.inputs import read_inputs
-from nst_graph.record import File, record_of, to_text
+from nst_graph.record import LARGEST_TEXT, File, record_of, to_text
 from nst_graph.settings import Settings
 
 
@@ -60,8 +61,12 @@ def test_reads_what_was_written(path, state, record):
     assert os.listdir(os.path.dirname(path)) == ["run.checkpoint"]  # NumPy adds no .npz
 
 
-def test_values_that_are_not_finite_come_back(path, state, record):
-    state.image[0, 0, 0] = [np.nan, np.inf, -0.0]
+def test_an_image_that_is_not_finite_is_refused(path, state, record):
+    for value in (np.nan, np.inf, -np.inf):
+        state.image[0, 1, 2, 0] = value
+        write_checkpoint(path, state, record)
+        assert "has pixels that are infinite or not numbers" in refusal(path)
+    state.image[0, 1, 2, 0] = -0.0
     write_checkpoint(path, state, record)
     assert read_checkpoint(path)[0].image.tobytes() == state.image.tobytes()
 
@@ -119,9 +124,9 @@ def refusal(path):
 
 
 def test_one_that_is_missing_or_a_folder(tmp_path, path):
-    assert refusal(path) == f"the checkpoint {path!r} cannot be read: No such file or directory"
-    assert "cannot be read: Is a directory" in refusal(str(tmp_path))
-    assert "nul" in refusal(str(tmp_path / "nul\0"))
+    assert refusal(path) == f"there is no checkpoint {path!r} (looked in {tmp_path})"
+    assert "is a folder; name a checkpoint in it" in refusal(str(tmp_path))
+    assert "no file can have this name" in refusal(str(tmp_path / "nul\0"))
 
 
 @pytest.mark.parametrize(
@@ -227,3 +232,116 @@ def test_a_compressed_one_is_read_too(path, state, record):
         file.seek(place)
         file.write(b"\xff" * 20)
     assert "is not a checkpoint" in refusal(path + ".npz")
+
+
+def members(path):
+    """Return the files in a checkpoint by name, to be changed."""
+    with zipfile.ZipFile(path) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def packed(path, files, compression=zipfile.ZIP_STORED):
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+
+
+def array_file(shape, data=b"", descr="<f4"):
+    """Return a file of NumPy's format whose header claims any shape."""
+    header = f"{{'descr': {descr!r}, 'fortran_order': False, 'shape': {shape}, }}".encode()
+    header += b" " * (-(len(header) + 11) % 64) + b"\n"
+    return b"\x93NUMPY\1\0" + len(header).to_bytes(2, "little") + header + data
+
+
+def most_memory_while(call):
+    """Return the most bytes that Python and NumPy had while a function ran."""
+    tracemalloc.start()
+    try:
+        call()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_bomb_is_refused_before_it_is_unpacked(path, state, record):
+    """256 MB of zeros, which a zip archive holds in 250 KB."""
+    write_checkpoint(path, state, record)
+    whole = members(path)
+    zeros = array_file((1, 2000, 2667, 3), bytes(64_008_000))
+    for name in ("image.npy", "optimiser/input_var/Adam.npy", "record.npy"):
+        packed(path, {**whole, name: zeros}, zipfile.ZIP_DEFLATED)
+        assert os.path.getsize(path) < 300_000
+        assert most_memory_while(lambda: refusal(path)) < 8e6, name
+
+
+def test_a_header_that_claims_more_than_there_is(path, state, record):
+    write_checkpoint(path, state, record)
+    whole = members(path)
+    for shape in (
+        "(1, 100000, 100000, 3)",
+        "(10**9,)",
+        "(-1, -72)",
+        "(1, 2, 3, 3, )" * 999,
+        "(" * 99 + ")" * 99,
+        "(3L,)",
+    ):
+        for name in ("image.npy", "optimiser/input_var/Adam.npy"):
+            packed(path, {**whole, name: array_file(shape, bytes(72))})
+            assert most_memory_while(lambda: refusal(path)) < 1e6, (name, shape)
+    for descr in ("|V0", "|O", "|S0", "<M8[s]", [("a", "<f4")]):
+        packed(path, {**whole, "optimiser/x.npy": array_file("(99, )", bytes(72), descr)})
+        assert "is not a checkpoint" in refusal(path)
+
+
+def test_an_archive_with_other_files_is_refused(path, state, record):
+    write_checkpoint(path, state, record)
+    whole = members(path)
+    for name in ("other.npy", "image", "../image.npy", "optimiser/x", "/optimiser/x.npy", "image.npy/"):
+        packed(path, {**whole, name: whole["image.npy"]})
+        assert "is not a checkpoint" in refusal(path), name
+    packed(path, whole)
+    with zipfile.ZipFile(path, "a") as archive, pytest.warns(UserWarning, match="Duplicate"):
+        archive.writestr("image.npy", whole["image.npy"])
+    assert "is not a checkpoint" in refusal(path)
+    packed(path, {**whole, **{f"optimiser/{number}.npy": b"" for number in range(50_000)}})
+    assert most_memory_while(lambda: refusal(path)) < 1e6
+
+
+def test_arrays_that_are_no_state_are_refused(path, state, record):
+    reasons = ["two\nlines", "\x1b[2J", "long" * 999]
+    wrong = [{"x": np.zeros(65, np.float32)}, {"x": np.zeros((100, 17))}, {"x": np.array(["a", "b"])}]
+    for arrays in wrong + [{"gave_up": np.array(reason)} for reason in reasons]:
+        write_checkpoint(path, state._replace(optimiser=arrays), record)
+        assert "is not a checkpoint" in refusal(path), arrays
+    right = {
+        "gave_up": np.array("no step lowers the cost"),
+        "s": np.zeros((3, 18), np.float32),
+        "evaluations": np.array(7),
+    }
+    write_checkpoint(path, state._replace(optimiser=right), record)
+    assert_same(read_checkpoint(path)[0], state._replace(optimiser=right))
+
+
+def test_a_record_of_megabytes_is_refused(path, state, record):
+    write_checkpoint(path, state, record)
+    text = to_text(record) + " " * LARGEST_TEXT
+    packed(path, {**members(path), "record.npy": array_file(f"({len(text)},)", text.encode(), "|u1")})
+    assert "is not a checkpoint" in refusal(path)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes and devices have names on POSIX only")
+def test_what_is_no_regular_file(tmp_path, path, state, record, monkeypatch):
+    write_checkpoint(path, state, record)
+    with open(path, "rb") as file:
+        data = file.read()
+    reading, writing = os.pipe()
+    try:
+        with os.fdopen(writing, "wb") as file:
+            file.write(data)
+        assert_same(read_checkpoint(f"/dev/fd/{reading}")[0], state)
+    finally:
+        os.close(reading)
+    monkeypatch.setattr(picture_files, "_WRITER_SECONDS", 0.1)
+    os.mkfifo(str(tmp_path / "pipe"))
+    assert "nobody writes to the pipe" in refusal(str(tmp_path / "pipe"))
+    assert "is a device, not a checkpoint" in refusal("/dev/zero")

@@ -358,6 +358,27 @@ def test_a_restored_run_is_the_same_bit_for_bit(evaluate, n, steps, dtype):
             assert array.dtype == expected.dtype and array.tobytes() == expected.tobytes()
 
 
+def test_a_state_that_is_none_of_this_run_is_refused():
+    method = at(smooth, np.random.RandomState(0).randn(7).astype(np.float32), history=3)
+    for _ in range(3):
+        method.step()
+    x, state = method.x, method.state()
+    method.restore(x, state)
+    wrong = [
+        {"gradient": state["gradient"][1:]},
+        {"gradient": state["gradient"][:0]},
+        {"values": state["values"][:0]},
+        {"s": state["s"][:, 1:], "y": state["y"][:, 1:]},
+        {"s": state["s"][1:]},
+        {"s": state["s"][0], "y": state["y"][0]},
+        {"s": 0 * state["s"]},
+        {"y": np.full_like(state["y"], np.nan)},
+    ]
+    for change in wrong:
+        with pytest.raises(ValueError):
+            method.restore(x, {**state, **change})
+
+
 def with_pair(evaluate, s, y):
     """Return a run at 0 that has evaluated this point, and with one pair."""
     x = np.zeros_like(s)

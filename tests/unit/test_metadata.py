@@ -16,6 +16,12 @@ from PIL import Image, ImageCms, ImageFile
 from nst_graph import metadata
 from nst_graph.errors import OutputError, PictureError
 from nst_graph.metadata import Carried
+from nst_graph.picture_files import read_file
+
+
+def read_text(path):
+    return metadata.read_text(read_file(str(path)), str(path))
+
 
 NOTHING = Carried(b"", b"")
 HOLDING = [".png", ".jpg", ".jpeg", ".jpe", ".webp", ".tif", ".tiff"]
@@ -161,7 +167,7 @@ class TestText:
         path = str(tmp_path / f"result{extension}")
         metadata.write(picture(), path, text, NOTHING)
         assert metadata.holds_text(path)
-        assert metadata.read_text(path) == text
+        assert read_text(path) == text
 
     @pytest.mark.parametrize("text", list(TEXTS.values()), ids=list(TEXTS))
     def test_is_where_other_programs_find_it(self, tmp_path, text):
@@ -180,7 +186,7 @@ class TestText:
         path = str(tmp_path / f"result{extension}")
         text = json.dumps({"nst_graph": "1.0", "content": "é" * 100000}, ensure_ascii=False)
         metadata.write(picture(), path, text, NOTHING)
-        assert metadata.read_text(path) == text
+        assert read_text(path) == text
         assert cv2.imread(path).shape == (13, 18, 3)
 
     def test_that_no_jpeg_holds_is_an_error_that_names_another_format(self, tmp_path):
@@ -196,21 +202,21 @@ class TestText:
         path = str(tmp_path / f"result{extension}")
         value = {"nst_graph": "1.0", "content": b"Zo\xeb.jpg".decode("utf-8", "surrogateescape")}
         metadata.write(picture(), path, json.dumps(value, ensure_ascii=False), NOTHING)
-        assert json.loads(metadata.read_text(path)) == value
+        assert json.loads(read_text(path)) == value
 
     @pytest.mark.parametrize("extension", PLAIN)
     def test_is_not_in_other_formats(self, tmp_path, extension):
         path = str(tmp_path / f"result{extension}")
         metadata.write(picture(), path, TEXTS["ascii"], Carried(b"Exif\0\0", RGB))
         assert not metadata.holds_text(path)
-        assert metadata.read_text(path) is None
+        assert read_text(path) is None
         assert (tmp_path / f"result{extension}").read_bytes() == cv2.imencode(extension, picture())[1].tobytes()
 
     @pytest.mark.parametrize("extension", HOLDING + PLAIN)
     def test_of_a_file_of_opencv_is_none(self, tmp_path, extension):
         path = str(tmp_path / f"picture{extension}")
         cv2.imwrite(path, picture())
-        assert metadata.read_text(path) is None
+        assert read_text(path) is None
 
     def test_of_another_program_is_none(self, tmp_path):
         other = '{"nst_graph": "someone else"}'
@@ -228,14 +234,14 @@ class TestText:
         segment = b"\xff\xef\0\x0fnst_graph: {}"  # of a program's own kind, not a comment
         (tmp_path / "b.jpg").write_bytes(b"\xff\xd8" + segment + (tmp_path / "a.jpg").read_bytes()[2:])
         for name in ("a.jpg", "b.jpg", "a.webp", "a.tif", "a.png"):
-            assert metadata.read_text(str(tmp_path / name)) is None
+            assert read_text(tmp_path / name) is None
 
     def test_is_found_beside_another_programs_comment(self, tmp_path):
         path = tmp_path / "result.jpg"
         metadata.write(picture(), str(path), TEXTS["ascii"], NOTHING)
         data = path.read_bytes()
         path.write_bytes(data[:2] + b"\xff\xfe\0\x07other" + data[2:-2] + b"\xff\xd9")
-        assert metadata.read_text(str(path)) == TEXTS["ascii"]
+        assert read_text(path) == TEXTS["ascii"]
 
     def test_that_unpacks_to_100_mb_is_none(self, tmp_path):
         packer = zlib.compressobj(1)
@@ -245,7 +251,7 @@ class TestText:
             chunk = name + head + packed
             chunk = struct.pack(">L", len(chunk) - 4) + chunk + struct.pack(">L", zlib.crc32(chunk))
             (tmp_path / "bomb.png").write_bytes(data[:33] + chunk + data[33:])
-            assert metadata.read_text(str(tmp_path / "bomb.png")) is None
+            assert read_text(str(tmp_path / "bomb.png")) is None
             assert carried_by(str(tmp_path / "bomb.png")) == NOTHING
 
     def test_of_a_missing_file_a_folder_or_no_picture_is_an_error(self, tmp_path):
@@ -258,7 +264,7 @@ class TestText:
         names = ["missing.png", "", "empty.png", "notes.png", "start.png", "start.jpg", "start.webp", "start.tif"]
         for name in names:
             with pytest.raises(PictureError):
-                metadata.read_text(str(tmp_path / name))
+                read_text(tmp_path / name)
 
 
 class TestPixels:
@@ -372,7 +378,7 @@ class TestExif:
             path.write_bytes(plain[:2] + b"\xff\xe1" + struct.pack(">H", len(segment) + 2) + segment + plain[2:])
             carried = carried_by(str(path))
             assert carried.icc_profile == b"" and len(carried.exif) <= 2 * len(segment)
-            assert metadata.read_text(str(path)) is None
+            assert read_text(path) is None
             path.with_suffix(".tif").write_bytes(exif)
             carried_by(str(path.with_suffix(".tif")))
         assert not recwarn.list
@@ -390,7 +396,7 @@ class TestExif:
             metadata.write(picture(), str(path), TEXTS["5 KB"], carried)
             assert opened(path).getexif()[0x010E] == "d" * 16299
             assert opened(path).info["icc_profile"] == RGB + bytes(30000)
-            assert metadata.read_text(str(path)) == TEXTS["5 KB"]
+            assert read_text(path) == TEXTS["5 KB"]
 
     def test_above_16_kb_is_left_out(self, tmp_path):
         exif = b"II*\0\x08\0\0\0" + directory("<", 8, {0x010E: (ASCII, 16400, b"d" * 16399 + b"\0")})
@@ -448,7 +454,7 @@ class TestProfile:
             path = str(tmp_path / f"result{extension}")
             metadata.write(picture(), path, TEXTS["ascii"], carried)
             assert carried_by(path) == Carried(b"", largest)
-            assert metadata.read_text(path) == TEXTS["ascii"]
+            assert read_text(path) == TEXTS["ascii"]
 
 
 class TestWrite:
@@ -473,6 +479,19 @@ class TestWrite:
             metadata.write(np.zeros((1, width, 3), np.uint8), str(tmp_path / name), TEXTS["ascii"], NOTHING)
         assert os.listdir(str(tmp_path)) == []
 
+    @pytest.mark.parametrize(
+        ("name", "length"), [("a.jpg", 65_500), ("a.webp", 10**6), ("a.png", 10**6), ("a.bmp", 10)]
+    )
+    def test_check_finds_what_write_would_find_and_writes_nothing(self, tmp_path, name, length):
+        path = str(tmp_path / name)
+        metadata.check(path, (3, 2), "x" * length, NOTHING)
+        assert os.listdir(str(tmp_path)) == []
+        metadata.write(picture(), path, "x" * length, NOTHING)
+        if name == "a.jpg":
+            for size, text in (((3, 2), "x" * 65_537), ((65536, 1), "x")):
+                with pytest.raises(OutputError, match="cannot write .*; name a file that ends in .png"):
+                    metadata.check(path, size, text, NOTHING)
+
     def test_into_a_missing_folder_is_an_error(self, tmp_path):
         with pytest.raises(OutputError, match="No such file"):
             metadata.write(picture(), str(tmp_path / "missing" / "a.png"), TEXTS["ascii"], NOTHING)
@@ -491,7 +510,7 @@ class TestLargePictures:
         (tmp_path / "large.png").write_bytes(bytes(data))
         carried = carried_by(str(tmp_path / "large.png"))
         assert b"Model X" in carried.exif and carried.icc_profile == RGB
-        assert metadata.read_text(str(tmp_path / "large.png")) == TEXTS["ascii"]
+        assert read_text(str(tmp_path / "large.png")) == TEXTS["ascii"]
         assert not recwarn.list
 
 

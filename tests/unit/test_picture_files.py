@@ -85,8 +85,8 @@ class TestNotRegular:
         reading, writing = os.pipe()
         try:
             with os.fdopen(writing, "wb") as file:
-                file.write(b"\xff\xd8 short")
-            assert read_file(f"/dev/fd/{reading}") == b"\xff\xd8 short"
+                file.write(b"\xff\xd8\xff short")
+            assert read_file(f"/dev/fd/{reading}") == b"\xff\xd8\xff short"
         finally:
             os.close(reading)
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import nst_graph
-from nst_graph.errors import PictureError, SettingError, WeightsError
+from nst_graph.errors import CheckpointError, PictureError, SettingError, WeightsError
 from nst_graph.observers import Progress
 from nst_graph.runtimes import get_runtime
 from nst_graph.session import NetworkSession
@@ -199,6 +199,14 @@ class TestState:
             found = list(transfer.steps())
             assert [(told.iteration, told.costs) for told in found] == [(p.iteration, p.costs) for p in expected[4:]]
             np.testing.assert_array_equal(transfer.image(), expected_image)
+            adam = state.optimiser
+            for change in (
+                {"image": state.image[:, 1:]},
+                {"optimiser": {}},
+                {"optimiser": dict.fromkeys(adam, np.array("x"))},
+            ):
+                with pytest.raises(CheckpointError, match="the state does not fit this run"):
+                    transfer.restore(state._replace(**change))
 
     def test_what_is_read_is_what_was_set(self, training):
         training.step()
