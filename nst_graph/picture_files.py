@@ -235,6 +235,20 @@ def _jpeg_size(data: bytes) -> Tuple[int, int]:
     return width, height
 
 
+def _png_size(data: bytes) -> Tuple[int, int]:
+    """Return width and height of a PNG whose chunks are all there (PNG specification, section 5.3).
+
+    OpenCV allocates what a chunk claims to have, up to 4 GB, before it finds that the file ends.
+    """
+    position = 8
+    while data[position + 4 : position + 8] != b"IEND":
+        position += 12 + int.from_bytes(data[position : position + 4], "big")
+        if position >= len(data):
+            raise ValueError("a chunk reaches past the end")
+    width, height = struct.unpack_from(">II", data, 16)
+    return width, height
+
+
 def _webp_size(data: bytes) -> Tuple[int, int]:
     """Return width and height of a WebP (RFC 9649, sections 2.5 to 2.7). Pillow would allocate the pixels."""
     kind = data[12:16]
@@ -266,7 +280,7 @@ def _at(position: int, layout: str) -> Callable[[bytes], Tuple[int, int]]:
 
 _FORMATS = (
     _Format(rb"\xff\xd8\xff", "JPEG", _jpeg_size),
-    _Format(rb"\x89PNG\r\n\x1a\n", "PNG", _at(16, ">II")),
+    _Format(rb"\x89PNG\r\n\x1a\n", "PNG", _png_size),
     _Format(rb"RIFF....WEBP", "WebP", _webp_size),
     _Format(rb"II\*\0|MM\0\*", "TIFF", _tiff_size),
     _Format(rb"BM", "BMP", _bmp_size),

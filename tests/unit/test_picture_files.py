@@ -175,6 +175,15 @@ class TestPixels:
         refused(jpeg, tmp_path, "has 32700x32700 pixels, 1069 megapixels; the limit is 200")
         refused(png, tmp_path, "has 30000x30000 pixels, 900 megapixels; the limit is 200")
 
+    @pytest.mark.parametrize("kind", [b"tEXt", b"IDAT", b"PLTE", b"zzZz"])
+    def test_a_chunk_of_a_png_that_claims_gigabytes_decodes_nothing(self, tmp_path, picture, monkeypatch, kind):
+        monkeypatch.setattr(cv2, "imdecode", lambda *arguments: pytest.fail("it was decoded"))
+        png = encoded(picture, ".png")
+        for length in (len(png), 2**31 - 1, 2**32 - 1):
+            refused(png[:33] + struct.pack(">I", length) + kind + png[33:], tmp_path, "is damaged")
+        for kept in (7, 20, 33, 1000, len(png) - 12, len(png) - 9):
+            refused(png[:kept], tmp_path, "is damaged")
+
     def test_a_higher_limit_is_the_callers(self, tmp_path, picture):
         path = tmp_path / "x.png"
         path.write_bytes(encoded(picture, ".png"))

@@ -1,0 +1,1 @@
+"""A fuzzer for everything that reads what may come from a stranger: `python -m tests.fuzz --help`."""
