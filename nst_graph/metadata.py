@@ -6,6 +6,7 @@ OpenCV drops all of these. Pillow reads and writes them; this module only choose
 import contextlib
 import io
 import os
+import struct
 import warnings
 from typing import IO, Any, Callable, Dict, Iterator, NamedTuple, Optional, Tuple
 
@@ -20,6 +21,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 from nst_graph import console, images
 from nst_graph.errors import OutputError
+from nst_graph.picture_files import claimed_by_tags, exif_of_jpeg
 
 #: Keyword of the text in a PNG. In the other formats the text follows this word and a colon.
 KEYWORD = "nst_graph"
@@ -33,6 +35,9 @@ _READERS: Dict[bytes, Callable[[IO[bytes]], ImageFile]] = {
     b"II*\0": TiffImageFile,
     b"MM\0*": TiffImageFile,
 }
+
+#: Bytes that EXIF tags may have. In a JPEG they have at most 64 KB, in the other formats it might be any number.
+_MOST_TAGS = 1 << 18
 
 # Pillow 9 may fail on a JPEG with more than 64 KB of EXIF tags, profile and comment. Most of it is for the others.
 _LARGEST_EXIF = 1 << 14
@@ -236,14 +241,36 @@ def _quiet() -> Iterator[None]:
 
 def _opened(data: bytes) -> ImageFile:
     """Open a picture without its pixels. Not by `Image.open`, which warns of large pictures or refuses them."""
-    return _READERS.get(data[:4], JpegImageFile)(io.BytesIO(data))
+    reader = _READERS.get(data[:4], JpegImageFile)
+    if reader is TiffImageFile:
+        _check_tags(data, len(data))
+    elif reader is JpegImageFile:
+        start, end = exif_of_jpeg(data)
+        try:
+            _check_tags(data[start:end])
+        except (ValueError, struct.error):  # Pillow looks for the resolution in them at once
+            data = b"".join([data[: start - 6], b"none", data[start - 2 :]])
+    return reader(io.BytesIO(data))
+
+
+def _tags(file: ImageFile) -> Image.Exif:
+    """Return the EXIF tags of a picture; raise ValueError or struct.error if they are none."""
+    tags = file.info.get("exif", b"")
+    _check_tags(tags[6:] if tags.startswith(b"Exif\0\0") else tags)
+    return file.getexif()
+
+
+def _check_tags(tags: bytes, most: int = _MOST_TAGS) -> None:
+    """Raise ValueError if tags claim more bytes than they have, or than tags ever have."""
+    if tags and claimed_by_tags(tags) > min(len(tags), most):
+        raise ValueError("tags that are no camera's")
 
 
 def _chosen_exif(file: ImageFile) -> bytes:
     """Return the tags that go along, empty if there are none."""
     if isinstance(file, PngImageFile) and "exif" not in file.info:
         return b""  # `getexif` would decode the pixels, to look for tags behind them
-    exif = file.getexif()
+    exif = _tags(file)
     chosen = Image.Exif()
     chosen.endian = exif.endian  # a UserComment in UTF-16 has the byte order of its file
     for tag in (Base[name] for name in _MAIN_TAGS.split()):
@@ -276,7 +303,7 @@ def _text(file: ImageFile) -> Optional[str]:
     if isinstance(file, JpegImageFile):
         comments = [value for name, value in file.applist if name == "COM" and value.startswith(_JPEG_START)]
         return comments[0][len(_JPEG_START) :].decode("utf-8", "replace") if comments else None
-    return _text_of_comment(file.getexif().get_ifd(IFD.Exif))
+    return _text_of_comment(_tags(file).get_ifd(IFD.Exif))
 
 
 def _text_of_comment(camera: Dict[int, Any]) -> Optional[str]:

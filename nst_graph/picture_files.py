@@ -5,6 +5,7 @@ colours is refused here, with the reason.
 """
 
 import io
+import math
 import os
 import re
 import select
@@ -12,7 +13,7 @@ import stat
 import struct
 import time
 import warnings
-from typing import BinaryIO, Callable, List, NamedTuple, Optional, Tuple, Type
+from typing import BinaryIO, Callable, List, NamedTuple, Optional, Set, Tuple, Type
 
 from nst_graph.errors import NSTGraphError, PictureError
 
@@ -28,7 +29,7 @@ _WRITER_SECONDS, _STALL_SECONDS = 10.0, 60.0
 #: Bytes of a file from which its format is known.
 _START = 32
 
-_PIECE = 1 << 24
+_PIECE = 1 << 20
 
 
 def open_file(path: str, what: str = "picture", error: Type[NSTGraphError] = PictureError) -> BinaryIO:
@@ -192,8 +193,53 @@ class _Refused(Exception):
 _FLOATS = "has fractions as its colours, which 8 bits do not hold; convert it to PNG first"
 
 
+#: Bytes of a value by its type (TIFF 6.0, section 2, and its supplement), and the tags that lead to further tags.
+_TAG_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8}
+_TO_FURTHER_TAGS = (0x8769, 0x8825)
+
+
+def claimed_by_tags(data: bytes) -> float:
+    """Return how many bytes the values of EXIF tags, or of a TIFF's, claim to have.
+
+    They may lie on one another: then a file of 400 KB has values of gigabytes, and Pillow before 13 reads them all.
+
+    Parameters
+    ----------
+    data : bytes
+        From the first byte of their header, `II` or `MM`.
+
+    Returns
+    -------
+    float
+        Infinite if there are more directories than EXIF has.
+
+    Raises
+    ------
+    struct.error
+        If a directory is not in the data.
+    """
+    order = "<" if data[:2] == b"II" else ">"
+    directories = {struct.unpack_from(order + "I", data, 4)[0]}
+    done: Set[int] = set()
+    claimed = 0.0
+    while directories:
+        start = directories.pop()
+        done.add(start)
+        (count,) = struct.unpack_from(order + "H", data, start)
+        for number in range(count):
+            tag, kind, length, value = struct.unpack_from(order + "HHII", data, start + 2 + 12 * number)
+            claimed += length * _TAG_BYTES.get(kind, 0)
+            if tag in _TO_FURTHER_TAGS and value not in done:
+                directories.add(value)
+        if len(done) + len(directories) > 1 + len(_TO_FURTHER_TAGS):
+            return math.inf
+    return claimed
+
+
 def _tiff_size(data: bytes) -> Tuple[int, int]:
     """Return width and height of a TIFF: of its first picture, which is the one that OpenCV reads."""
+    if claimed_by_tags(data) > len(data):
+        raise ValueError("values lie on one another")
     # Imported here and below because few pictures are of these formats.
     from PIL.TiffImagePlugin import IMAGELENGTH, IMAGEWIDTH, SAMPLEFORMAT, ImageFileDirectory_v2
 
@@ -347,6 +393,20 @@ def check_header(data: bytes, path: str, max_megapixels: float = MAX_MEGAPIXELS)
             f"{max_megapixels:g}, which --max-megapixels raises"
         )
     return form.name
+
+
+def exif_of_jpeg(data: bytes) -> Tuple[int, int]:
+    """Return where the first block of EXIF tags in a JPEG begins, with its `II` or `MM`, and ends; 6, 6 without one.
+
+    Source: CIPA DC-008 (Exif 2.32), section 4.7.2.
+    """
+    marker = _next_marker(data, 2)
+    while marker is not None and marker.group(1) != b"\xda":
+        start, end = marker.end() + 2, _behind(data, marker)
+        if marker.group(1) == b"\xe1" and data[start : start + 5] == b"Exif\0":
+            return start + 6, end
+        marker = _next_marker(data, end)
+    return 6, 6
 
 
 def is_cut_jpeg(data: bytes) -> bool:

@@ -1,11 +1,13 @@
 """What a picture file carries beside its pixels. Files are made and read back by Pillow, OpenCV and by hand."""
 
+import contextlib
 import errno
 import json
 import os
 import struct
 import subprocess
 import sys
+import tracemalloc
 import zlib
 
 import cv2
@@ -387,6 +389,29 @@ class TestExif:
     def test_that_is_damaged_at_its_start_is_empty_and_the_profile_stays(self, tmp_path):
         content = save_content(tmp_path / "content.jpg", b"MM\0*\xff\xff\xff\xff", RGB)
         assert carried_by(content) == Carried(b"", RGB)
+
+    @pytest.mark.parametrize("extension", [".jpg", ".png", ".webp", ".tif"])
+    @pytest.mark.parametrize("order", ["<", ">"])
+    def test_whose_values_lie_on_one_another_take_no_memory(self, tmp_path, extension, order):
+        """Tags of 50 KB each, which lie in the same 50 KB: 50 to 200 MB in Pillow before 13."""
+        count, length = 1000, 50_000
+        tags = b"".join(struct.pack(order + "HHII", tag, 1, length, 8) for tag in range(300, 300 + count))
+        head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "IH", 8, count)
+        exif = head + tags + bytes(4) + bytes(length - 12 * count)
+        path = tmp_path / ("content" + extension)
+        if extension == ".tif":
+            path.write_bytes(exif)
+        else:
+            save_content(path, exif, RGB)
+        tracemalloc.start()
+        try:
+            carried = carried_by(path)
+            with contextlib.suppress(PictureError):  # the TIFF has no pixels
+                assert read_text(path) is None
+            assert tracemalloc.get_traced_memory()[1] < 5e6
+        finally:
+            tracemalloc.stop()
+        assert carried == Carried(b"", b"" if extension == ".tif" else RGB)
 
     def test_of_16_kb_can_be_written_with_a_long_text_and_profile(self, tmp_path):
         exif = b"II*\0\x08\0\0\0" + directory("<", 8, {0x010E: (ASCII, 16300, b"d" * 16299 + b"\0")})
