@@ -114,9 +114,9 @@ class Record(NamedTuple):
         for name, value in self.settings.items():
             # What `auto` is, nobody knows before a run begins.
             if value != other.settings[name] and "auto" not in (value, other.settings[name]):
-                return f"{name} is {in_short(value)} here and {in_short(other.settings[name])} there"
+                return f"{name} is {value} here and {other.settings[name]} there"
         if len(self.styles) != len(other.styles) or self.weights != other.weights:
-            return f"the weights of the styles are {in_short(self.weights)} here and {in_short(other.weights)} there"
+            return f"the weights of the styles are {self.weights} here and {other.weights} there"
         for what, one, two in (
             ("content picture", (self.content,), (other.content,)),
             ("style picture", self.styles, other.styles),
@@ -127,12 +127,6 @@ class Record(NamedTuple):
                 if (here and here.sha256) != (there and there.sha256):
                     return f"the {what} is another one"
         return ""
-
-
-def in_short(value: Any) -> str:
-    """Return a value for a message of one line. A name in it may be anybody's."""
-    text = str(value)
-    return text if text.isprintable() and len(text) <= 100 else reprlib.repr(text)
 
 
 def _path(file: File) -> str:

@@ -871,12 +871,18 @@ def word_of(field: "dataclasses.Field[Any]", value: Any) -> str:
     return "None" if value is None else str(field.metadata["word"](value))
 
 
+#: Characters of a list, or of a number. One of all layers with all digits has about 700.
+_LONGEST_LITERAL = 2000
+
+
 def _parse(field: "dataclasses.Field[Any]", text: str) -> Any:
     """Read a value as Python reads it. What is not a literal stays text, which the constant's check refuses."""
     if field.metadata["text"]:
         return text
     if text.lower() in ("true", "false", "none"):
         text = text.capitalize()
+    if len(text) > _LONGEST_LITERAL or sum(map(text.count, "([{")) > len(LAYERS):
+        return text  # what is nested deeply makes Python 3.7 write to standard error
     try:
         return ast.literal_eval(text.strip())
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):

@@ -22,7 +22,7 @@ from nst_graph.masks import layer_mask
 from nst_graph.objective import Objective
 from nst_graph.observers import Callback, Checkpoints, Observer, Progress, Run
 from nst_graph.optimisers import LBFGS, NOISE, Adam, Optimiser
-from nst_graph.record import Record, in_short, record_of
+from nst_graph.record import Record, record_of
 from nst_graph.runtimes import get_runtime, installed
 from nst_graph.session import NetworkSession
 from nst_graph.settings import INIT_WORDS, LONGEST_SIDE, Settings, check_effects, is_due, takes_constants, with_preset
@@ -836,6 +836,4 @@ def resumed_settings(record: Record, given: Dict[str, Any]) -> Settings:
 
 
 def _not_changed(name: str, saved: Any) -> SettingError:
-    return SettingError(
-        f"{name} is {in_short(saved)} in the checkpoint; a resumed run can change nothing but iterations"
-    )
+    return SettingError(f"{name} is {saved} in the checkpoint; a resumed run can change nothing but iterations")

@@ -545,3 +545,10 @@ def test_words_have_what_the_article_does_not_have_only_where_it_is_not_the_defa
 def test_the_articles_program_takes_the_articles_constants_alone(word):
     with pytest.raises(SettingError, match="there is no constant"):
         from_words([word], {})
+
+
+@pytest.mark.parametrize("text", ["[" * 5000, "[" * 90 + "]" * 90, "(" * 99, "-" * 9000 + "1", "1," * 5000, "'" * 5000])
+def test_what_is_nested_deeply_is_refused_and_python_prints_nothing(text, capfd):
+    with pytest.raises(SettingError, match="SEED must be a whole number"):
+        from_words(["SEED=" + text], {})
+    assert capfd.readouterr() == ("", "")
