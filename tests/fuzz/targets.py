@@ -17,7 +17,7 @@ from PIL import Image
 
 from nst_graph import checkpoint, images, metadata, settings, weights
 from nst_graph.checkpoint import State
-from nst_graph.errors import PictureError
+from nst_graph.errors import NSTGraphError, PictureError
 from nst_graph.inputs import read_inputs
 from nst_graph.record import from_text, record_of, to_text
 from nst_graph.settings import Settings
@@ -574,6 +574,11 @@ class WeightsFiles(_Files):
         return 8 * length + (400 << 20)
 
 
+class _TwoLines(NSTGraphError):
+    def __str__(self):
+        return "one\ntwo"
+
+
 class Planted(Target):
     """No reader: it does each thing that must not be, for the test of the fuzzer."""
 
@@ -603,7 +608,7 @@ class Planted(Target):
         if fault == "write":
             open("output", "w").close()
         if fault == "two lines":
-            raise settings.SettingError("one\ntwo")
+            raise _TwoLines
         if fault == "slow":
             end = time.process_time() + 5.1
             while time.process_time() < end:

@@ -126,6 +126,7 @@ class Worker:
         begun, before = time.process_time(), self._memory.reset()
         with self._no_output(), warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
+            warnings.simplefilter("ignore", DeprecationWarning)  # which Python shows to nobody
             self._audit.on = True
             problem = self._run(data)
             self._audit.on = False
@@ -166,8 +167,8 @@ class Worker:
         return None
 
     def _keep(self, data, kind, detail):
-        # One input of each sort: the same line of code, or the same kind.
-        sort = kind, detail.rpartition("File ")[2] if kind == "exception" else ""
+        # One input of each sort: an exception's line of code, an event's name.
+        sort = kind, {"exception": detail.rpartition("File ")[2], "runs or writes": detail.split()[0]}.get(kind)
         if sort in self._seen:
             return
         self._seen.add(sort)
