@@ -330,8 +330,8 @@ REFUSED = [
     (f"{ON} c.png s.png bare.png", "the file 'bare.png' exists"),
     (f"{ON} --checkpoint=text.txt", "the file 'text.txt' exists"),
     (f"{ON} --checkpoint=n.npz --history=done.npz", "'done.npz', is read or written by the same run already"),
-    ("stylize --resume=missing.npz", "the checkpoint 'missing.npz' cannot be read: No such file or directory"),
-    ("stylize --resume=d", "the checkpoint 'd' cannot be read: Is a directory"),
+    ("stylize --resume=missing.npz", "there is no checkpoint 'missing.npz' (looked in"),
+    ("stylize --resume=d", "'d' is a folder; name a checkpoint in it"),
     ("stylize --resume=cut.npz", "'cut.npz' is not a checkpoint, or is damaged"),
     ("stylize --resume=empty.npz", "'empty.npz' is not a checkpoint, or is damaged"),
     ("stylize --resume=text.txt", "'text.txt' is not a checkpoint, or is damaged"),
@@ -384,7 +384,7 @@ REFUSED = [
     (f"stylize c.png s.png {LONG}.png", "File name too long"),
     (f"{NEW} --checkpoint={LONG}", "File name too long"),
     ("stylize a\nb s.png new.png", "there is no picture 'a\\nb'"),
-    (f"{NEW} --seed=0x{LONG}", "--seed must be a whole number from 0 to 4294967295, not a number of thousands"),
+    (f"{NEW} --seed=0x{LONG}", "--seed must be a whole number from 0 to 4294967295, not '0xaaaa"),
 ]
 
 
