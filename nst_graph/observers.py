@@ -15,7 +15,7 @@ from nst_graph.checkpoint import State, write_checkpoint
 from nst_graph.costs import CostName, Costs
 from nst_graph.event_log import EventLog
 from nst_graph.files import Repeated, replacing
-from nst_graph.images import write_picture
+from nst_graph.images import check_output, write_picture
 from nst_graph.record import Record
 from nst_graph.settings import Settings, check_every, is_due
 
@@ -226,6 +226,17 @@ class SavedPicture(Observer):
         self._repeated = Repeated()
         self.saved: Optional[int] = None
 
+    def begin(self, run: Run) -> None:
+        """Find what could not be written at all.
+
+        Raises
+        ------
+        OutputError
+            If OpenCV has no encoder for the extension, or the folder or the file cannot be written.
+        """
+        if self._write is write_picture:
+            check_output(self._path_of(0), run.stages[-1][0])
+
     def step(self, progress: Progress) -> None:
         """Save the picture if there is one."""
         if progress.image is None:
@@ -401,16 +412,16 @@ class History(Observer):
     def step(self, progress: Progress) -> None:
         """Keep the costs, and write them."""
         row = [progress.iteration, *(progress.costs[name] for name in self.names)]
-        if not self.rows and self._resumed:
-            self.rows = self._rows_before(progress.iteration)
+        if not self.rows and self._resumed and self._path is not None:
+            self.rows = self._rows_before(self._path, progress.iteration)
         self.rows.append(row)
         if self._path is not None:
             self._repeated.attempt(f"the history {self._path!r}", self._write, self._path)
 
-    def _rows_before(self, iteration: int) -> List[List[Any]]:
+    def _rows_before(self, path: str, iteration: int) -> List[List[Any]]:
         """Return the rows of the file up to an iteration, without what a killed process has left of a row."""
         try:
-            with open(str(self._path), "rb") as file:
+            with open(path, "rb") as file:
                 names, *lines = file.read().decode("utf-8", "replace").split("\n")[:-1]
         except (OSError, ValueError):
             return []  # no file, or something else

@@ -338,7 +338,7 @@ def _stylize(arguments: argparse.Namespace) -> None:
 
 def _what_is_left(saved: "SavedPicture", path: str) -> str:
     if saved.saved is None:
-        return f"no picture was written to {path!r}"
+        return f"nothing was written to {path!r}"
     return f"{path!r} has the picture after iteration {saved.saved}"
 
 

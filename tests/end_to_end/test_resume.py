@@ -510,7 +510,7 @@ def test_a_finished_picture_that_cannot_be_written(folder, command, monkeypatch,
 
 def test_a_run_that_diverges_says_which_picture_is_left(folder, command, monkeypatch):
     run = [*RUN, "--learning-rate=1e30", "--iterations=9"]
-    with pytest.raises(DivergenceError, match="^after iteration 0 .* 1e\\+30 .*; no picture was written to 'x.png'$"):
+    with pytest.raises(DivergenceError, match="^after iteration 0 .* 1e\\+30 .*; nothing was written to 'x.png'$"):
         command(*run, "--checkpoint=run.npz")
     assert not {"x.png", "run.npz", "costs.csv"} & set(os.listdir(str(folder)))
     costs = Transfer.costs

@@ -158,6 +158,15 @@ with replacing("x.png") as temporary, open(temporary, "w") as file:
         self.write(tmp_path / "x")
         assert os.listdir(str(tmp_path)) == ["x"]
 
+    def test_where_a_file_system_does_not_tell_a_process_from_itself(self, tmp_path, monkeypatch):
+        """Another thread of this process writes here too."""
+        fcntl = pytest.importorskip("fcntl", reason="this system has other locks")
+        monkeypatch.setattr(fcntl, "flock", lambda *arguments: None)
+        with replacing(str(tmp_path / "x")) as temporary, open(temporary, "w") as file:
+            file.write("new")
+            self.write(tmp_path / "other")
+        assert sorted(os.listdir(str(tmp_path))) == ["other", "x"]
+
     def test_other_names_and_links_stay(self, tmp_path):
         name = f".nst_graph-{files._machine()}-{32 * '0'}"
         (tmp_path / "mine").write_text("mine")

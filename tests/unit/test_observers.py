@@ -231,6 +231,15 @@ def test_saved_picture(tmp_path):
     assert saved.saved == 0
 
 
+@pytest.mark.parametrize("kind", [SavedPicture, NumberedPictures])
+def test_a_picture_that_can_never_be_written_is_found_before_the_first_step(kind, tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    for name in ("x.txt", "file/x.png"):
+        with pytest.raises(OutputError, match="cannot"):
+            kind(str(tmp_path / name)).begin(RUN)
+    kind("x.txt", write=lambda picture, path: None).begin(RUN)
+
+
 class Disk:
     """Writes, unless it is full."""
 
