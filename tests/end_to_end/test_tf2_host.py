@@ -168,20 +168,3 @@ assert sizes[-1] - sizes[2] < 160, sizes
 """,
     )
     print(out)
-
-
-def test_two_threads_at_once_give_the_numbers_of_one_after_the_other():
-    host(
-        IMPORTS["TensorFlow first"],
-        """
-expected = [transfer(seed, 8) for seed in (0, 1)]
-found = {}
-threads = [threading.Thread(target=lambda s=s: found.update({s: transfer(s, 8)})) for s in (0, 1)]
-for thread in threads:
-    thread.start()
-for thread in threads:
-    thread.join()
-for seed in (0, 1):
-    np.testing.assert_array_equal(found[seed], expected[seed])
-""",
-    )
