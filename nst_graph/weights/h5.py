@@ -1,65 +1,47 @@
-"""Keras's .h5 files of weights, and the check that arrays are VGG-19's."""
+"""Keras's .h5 files of weights: Keras's own file, files that nobody vouches for, and writing one."""
 
-import errno
+import contextlib
+import hashlib
 import io
+import json
 import os
-import re
-from typing import Any, List, Sequence, Tuple
+import signal
+import subprocess
+import sys
+import threading
+from typing import Any, BinaryIO, Dict, Optional, Sequence, Tuple, cast
 
 import numpy as np
 
 from nst_graph.errors import WeightsError
 from nst_graph.files import replacing
 from nst_graph.vgg19 import CONVOLUTIONS
+from nst_graph.weights import h5_reader
+from nst_graph.weights.source_file import open_regular, quoted
 
-# h5py is imported in the functions: it takes a fifth of a second, and runs with random weights do not need it.
+#: Keras's own file: how many bytes it has, and their MD5. Nobody can make another file with the MD5 of a given one.
+KERAS_BYTES = 80134624
+KERAS_MD5 = "253f8cb515780f3b799900260a226db6"
 
+#: Seconds that reading any other file may take. One of 80 MB takes less than a second.
+READ_SECONDS = 60
 
-def checked(arrays: Sequence[np.ndarray], whose: str) -> Tuple[np.ndarray, ...]:
-    """Check that arrays have VGG-19's shapes and finite values.
+_LAYERS = [(layer.name, layer.weight_shapes) for layer in CONVOLUTIONS]
 
-    Parameters
-    ----------
-    arrays : sequence of ndarray
-        Kernel (3, 3, in, out) and bias (out,) of each of the 16 convolutions, in order; any float type.
-    whose : str
-        Where the arrays are from. The message starts with it.
-
-    Returns
-    -------
-    tuple of ndarray
-        The arrays as float32.
-
-    Raises
-    ------
-    WeightsError
-        If a shape, a type or a value is wrong.
-    """
-    expected = [(layer.name, shape) for layer in CONVOLUTIONS for shape in layer.weight_shapes]
-    for (name, shape), array in zip(expected, arrays):
-        _check_shape(name, shape, array, whose)
-        if not np.isfinite(array).all():
-            raise WeightsError(
-                f"{whose} does not hold VGG-19's weights: {name} should be finite floats, "
-                "but some of its values are infinite or not numbers"
-            )
-    return tuple(np.ascontiguousarray(array, dtype=np.float32) for array in arrays)
-
-
-def _check_shape(name: str, shape: Tuple[int, ...], array: Any, whose: str) -> None:
-    """Raise WeightsError unless an array, or one that is still in the file, has this shape and a float type."""
-    if array.shape != shape or array.dtype.kind != "f":
-        raise WeightsError(
-            f"{whose} does not hold VGG-19's weights: {name} should be finite floats {shape}, "
-            f"but it is {array.dtype} {array.shape}"
-        )
+# `-I` keeps the current folder and the environment out; the paths to import from are those of this process.
+_BOOTSTRAP = """
+import json, runpy, sys
+sys.path[:] = json.loads(sys.argv.pop(1))
+runpy.run_path(sys.argv.pop(1), run_name="__main__")
+"""
 
 
 def read_h5(path: str) -> Tuple[np.ndarray, ...]:
     """Read VGG-19's convolutions from a Keras 2 .h5 file (HDF5).
 
     The file holds the weights alone or a whole model. Layers other than the 16 convolutions are ignored, for example
-    the dense layers of the full network.
+    the dense layers of the full network. Keras's own file is known by its MD5. Any other is read in a process of its
+    own, because a damaged file can crash HDF5 or keep it busy for ever.
 
     Parameters
     ----------
@@ -74,66 +56,151 @@ def read_h5(path: str) -> Tuple[np.ndarray, ...]:
     Raises
     ------
     WeightsError
-        If there is no such file, if it cannot be read or is damaged, or if it holds other layers or shapes.
+        If there is no such file, if it cannot be read or is damaged, if it holds other layers, shapes or values, or if
+        it leads to other files.
     """
-    import h5py
-
-    whose = f"the weights file {path!r}"
-    _check_readable(path, whose)
+    whose = f"the weights file {quoted(path)}"
     try:
-        with h5py.File(path, "r") as file:
-            arrays = _convolutions(file, whose)
-    except WeightsError:
-        raise
-    except OSError as error:
-        raise WeightsError(f"{whose} {_what_is_wrong(error)}") from error
-    except Exception as error:  # a damaged file makes h5py raise almost anything: KeyError, RuntimeError, MemoryError
-        text = error.args[0] if isinstance(error, KeyError) and error.args else error  # KeyError quotes its text
-        reason = " ".join(str(text).split()) or type(error).__name__
-        raise WeightsError(f"{whose} is no Keras file of VGG-19's weights, or it is damaged: {reason}") from error
-    return checked(arrays, whose)
+        file = open_regular(path, whose)
+    except FileNotFoundError as error:
+        raise WeightsError(f"there is no weights file {quoted(path)}; name an .h5 file of VGG-19's weights") from error
+    with file:
+        _check_unlocked(file, whose)
+        try:
+            data = keras_own(file)
+        except OSError as error:
+            raise WeightsError(f"{whose} cannot be read: {error.strerror}") from error
+        return _read_in_child(file, whose) if data is None else parse_keras_own(data, whose)
 
 
-def _check_readable(path: str, whose: str) -> None:
-    """Raise WeightsError unless the system opens the file: its own reasons are clearer than those that HDF5 gives."""
+def keras_own(file: BinaryIO) -> Optional[bytes]:
+    """Return the content of a file if it is Keras's own.
+
+    Parameters
+    ----------
+    file : file
+        In binary mode, at its start.
+
+    Returns
+    -------
+    bytes or None
+        None if it has another length or MD5.
+
+    Raises
+    ------
+    OSError
+        From the file system.
+    """
+    if os.fstat(file.fileno()).st_size != KERAS_BYTES:
+        return None
+    data = file.read(KERAS_BYTES)
+    return data if md5(data) == KERAS_MD5 else None
+
+
+def md5(data: bytes) -> str:
+    """Return the MD5 of some bytes, in hexadecimal digits."""
+    # Where MD5 is forbidden for secrets, it must be said that this is none.
+    options: Dict[str, Any] = {"usedforsecurity": False} if sys.version_info >= (3, 9) else {}
+    return hashlib.md5(data, **options).hexdigest()
+
+
+def parse_keras_own(data: bytes, whose: str) -> Tuple[np.ndarray, ...]:
+    """Read the arrays in the content of Keras's own file.
+
+    Parameters
+    ----------
+    data : bytes
+        From `keras_own`.
+    whose : str
+        What the file is, with its name. The message starts with it.
+
+    Returns
+    -------
+    tuple of ndarray
+        As `Weights.arrays`.
+
+    Raises
+    ------
+    WeightsError
+        If it cannot be read: for example if there is no h5py.
+    """
     try:
-        with open(path, "rb"):
+        return tuple(h5_reader.read_arrays(io.BytesIO(data), _LAYERS))
+    except h5_reader.Refused as refused:
+        raise WeightsError(f"{whose} {refused}") from refused
+
+
+def _check_unlocked(file: BinaryIO, whose: str) -> None:
+    """Raise WeightsError if another program writes the file. HDF5 locks a file while it does."""
+    with contextlib.suppress(ImportError):
+        import fcntl
+
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise WeightsError(
+                f"{whose} cannot be read: {error.strerror}; another program has it open for writing"
+            ) from error
+        except OSError:  # a file system without locks
             pass
-    except (FileNotFoundError, ValueError) as error:  # ValueError: no path has a null character
-        raise WeightsError(f"there is no weights file {path!r}; name an .h5 file of VGG-19's weights") from error
+
+
+def _read_in_child(file: BinaryIO, whose: str) -> Tuple[np.ndarray, ...]:
+    """Read a file in a process of its own, see `h5_reader`. Whatever happens to that process is a WeightsError."""
+    if not sys.executable:
+        raise WeightsError(f"{whose} cannot be read: Python does not know its own program (sys.executable is empty)")
+    paths = [path for path in sys.path if isinstance(path, str) and os.path.isabs(path)]
+    program = [os.path.abspath(sys.executable), "-I", "-c", _BOOTSTRAP, json.dumps(paths), h5_reader.__file__]
+    try:
+        child = subprocess.Popen(
+            [*program, json.dumps(_LAYERS), json.dumps(READ_SECONDS)],
+            stdin=file,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=dict(os.environ, OPENBLAS_NUM_THREADS="1", OMP_NUM_THREADS="1"),
+            start_new_session=True,  # Ctrl-C is for this process
+        )
     except OSError as error:
-        if os.path.isdir(path):
-            raise WeightsError(f"{whose} is a folder; name an .h5 file in it") from error
-        raise WeightsError(f"{whose} cannot be read: {error.strerror}") from error
+        raise WeightsError(f"{whose} cannot be read: no process can be started for it ({error.strerror})") from error
+    stdout, stderr = cast(io.BufferedReader, child.stdout), cast(io.BufferedReader, child.stderr)
+    late = threading.Event()
 
+    def end() -> None:
+        late.set()
+        child.kill()
 
-def _convolutions(file: Any, whose: str) -> List[np.ndarray]:
-    root = file.get("model_weights", file)
-    arrays = []
-    for layer in CONVOLUTIONS:
-        group = root[layer.name]
-        datasets = [group[name] for name in group.attrs["weight_names"]]
-        if len(datasets) != 2:
-            number = "1 array" if len(datasets) == 1 else f"{len(datasets)} arrays"
-            raise WeightsError(f"{whose} has {number} for {layer.name}, not a kernel and a bias")
-        for dataset, shape in zip(datasets, layer.weight_shapes):
-            _check_shape(layer.name, shape, dataset, whose)  # before it is read: a damaged file may claim any size
-            arrays.append(dataset[()])
+    timer = threading.Timer(READ_SECONDS, end)
+    timer.daemon = True
+    timer.start()
+    arrays = tuple(np.empty(shape, np.float32) for _, shapes in _LAYERS for shape in shapes)
+    with child:
+        try:
+            whole = all(stdout.readinto(array.data.cast("B")) == array.nbytes for array in arrays)
+            last_line = stderr.read().decode(errors="replace").strip().rpartition("\n")[2]
+            status = child.wait()
+        finally:
+            timer.cancel()
+            child.kill()
+    if late.is_set():
+        raise WeightsError(
+            f"{whose} is given up: reading it took more than {READ_SECONDS} s; it is damaged, malicious, or on a disk "
+            "that is too slow"
+        )
+    if status == h5_reader.REFUSED_STATUS:
+        raise WeightsError(f"{whose} {json.loads(last_line)}")
+    if status == 1:  # Python itself has failed, for example because there is no h5py
+        raise WeightsError(f"{whose} cannot be read: {last_line:.200}")
+    if status or not whole:
+        raise WeightsError(
+            f"{whose} is damaged or malicious: HDF5 crashed on it ({_cause(status)}); name another or get it again"
+        )
     return arrays
 
 
-def _what_is_wrong(error: OSError) -> str:
-    """Tell an operating system that does not let us read a file from a damaged file.
-
-    HDF5 puts the system's reason into its long text. h5py sets `errno` from it, but not before version 3.
-    """
-    found = re.findall(r"errno = (\d+), error message = '([^']*)'", str(error))
-    number, reason = (int(found[-1][0]), found[-1][1]) if found else (error.errno, error.strerror)
-    if not number or number == errno.EINVAL:  # EINVAL: a damaged file sent HDF5 to a place before its start
-        return "is damaged or is no HDF5 file; get it again or name another"
-    if number in (errno.EAGAIN, errno.EACCES) and "unable to lock file" in str(error):
-        return f"cannot be read: {reason}; another program has it open for writing"
-    return f"cannot be read: {reason}"
+def _cause(status: int) -> str:
+    with contextlib.suppress(ValueError):
+        return signal.Signals(-status).name
+    return f"exit status {status}"
 
 
 def write_h5(path: str, arrays: Sequence[np.ndarray]) -> None:

