@@ -79,7 +79,7 @@ def _what_is_wrong(error: OSError) -> str:
     """Tell a disk that fails from a damaged file: HDF5's own errors have no number of the operating system."""
     if error.errno == errno.EMFILE:  # the limit of this process, see `_limit`
         return "is refused: it leads to another file, or needs a filter that HDF5 does not have"
-    if error.errno:
+    if error.errno and error.errno != errno.EINVAL:  # EINVAL: the file has sent HDF5 to a place before its start
         return f"cannot be read: {os.strerror(error.errno)}"
     if "already open for write" in str(error):
         return "is open for writing in another program, or was when that program died; wait, or get the file again"
@@ -122,16 +122,14 @@ def _weight_names(group: Any, layer: str) -> Sequence[str]:
     import h5py
 
     attribute = group.attrs.get_id("weight_names")
-    text = h5py.check_string_dtype(attribute.dtype)
     shape: Tuple[int, ...] = attribute.shape or ()
-    if text is None or len(shape) != 1:
+    if h5py.check_string_dtype(attribute.dtype) is None or len(shape) != 1:
         raise Refused(f"is no Keras file of VGG-19's weights: the names of {layer}'s arrays are no list of names")
     (count,) = shape
     if count != 2:
         raise Refused(f"has {count} array{'s' * (count != 1)} for {layer}, not a kernel and a bias")
-    # Names have one length, which is known before they are read, or each its own.
-    names = group.attrs["weight_names"] if (text.length or 0) <= _NAME_LENGTH else ()
-    if not all(len(name) <= _NAME_LENGTH for name in names) or not len(names):
+    names = group.attrs["weight_names"]
+    if max(map(len, names)) > _NAME_LENGTH:
         raise Refused(f"is damaged or malicious: {layer} has an array whose name is longer than {_NAME_LENGTH}")
     return [name.decode("utf-8", "surrogateescape") if isinstance(name, bytes) else str(name) for name in names]
 

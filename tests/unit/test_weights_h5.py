@@ -4,6 +4,7 @@ import errno
 import hashlib
 import io
 import os
+import signal
 import socket
 import struct
 import subprocess
@@ -297,6 +298,7 @@ class TestOtherFiles:
             (OSError("Can't read data (inflate() failed)"), "is damaged or is no HDF5 file"),
             (OSError("Unable to open file (file is already open for write)"), "open for writing in another program"),
             (OSError(errno.EIO, "anything"), "cannot be read: " + os.strerror(errno.EIO)),
+            (OSError(errno.EINVAL, "anything"), "is damaged or is no HDF5 file"),
             (OSError(errno.EMFILE, "anything"), "leads to another file"),
             (UnicodeEncodeError("utf-8", "\udcff", 0, 1, "surrogates not allowed"), "damaged"),
             (OverflowError("Python int too large"), "damaged"),
@@ -304,7 +306,7 @@ class TestOtherFiles:
             (RuntimeError("two\nlines"), "damaged: two lines"),
             (KeyError("x" * 100_000), "damaged: x{200}$"),
         ],
-        ids=range(10),
+        ids=range(11),
     )
     def test_whatever_h5py_raises(self, monkeypatch, error, message):
         """Simulated: most of these need a certain damage, a disk that fails, or a certain version of HDF5."""
@@ -393,11 +395,33 @@ class TestTheOtherProcess:
         monkeypatch.setattr(h5, "_BOOTSTRAP", "import os; os.write(1, bytes(1000))")
         refused(path, r"HDF5 crashed on it \(exit status 0\)")
 
+    @unix
+    def test_a_crash_after_all_arrays(self, path, monkeypatch):
+        monkeypatch.setattr(h5, "_BOOTSTRAP", "import os, sys; sys.stdout.buffer.write(bytes(80097536)); os.abort()")
+        refused(path, r"HDF5 crashed on it \(SIGABRT\)")
+
     def test_reading_without_end(self, path, monkeypatch):
         monkeypatch.setattr(h5, "_BOOTSTRAP", "import time; time.sleep(60)")
         monkeypatch.setattr(h5, "READ_SECONDS", 0.3)
         before = psutil.Process().children()
         refused(path, "is given up: reading it took more than 0.3 s")
+        assert psutil.Process().children() == before
+
+    @unix
+    def test_an_interruption_ends_it(self, path, monkeypatch):
+        monkeypatch.setattr(h5, "_BOOTSTRAP", "import time; time.sleep(60)")
+        before = psutil.Process().children()
+
+        def interrupt(*_):
+            raise KeyboardInterrupt
+
+        handler = signal.signal(signal.SIGALRM, interrupt)
+        signal.setitimer(signal.ITIMER_REAL, 0.3)
+        try:
+            with pytest.raises(KeyboardInterrupt):
+                read_h5(str(path))
+        finally:
+            signal.signal(signal.SIGALRM, handler)
         assert psutil.Process().children() == before
 
     def test_a_python_that_fails(self, path, monkeypatch):
