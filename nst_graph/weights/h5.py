@@ -17,7 +17,7 @@ from nst_graph.errors import WeightsError
 from nst_graph.files import replacing
 from nst_graph.vgg19 import CONVOLUTIONS
 from nst_graph.weights import h5_reader
-from nst_graph.weights.source_file import open_regular, quoted
+from nst_graph.weights.source_file import open_regular
 
 #: Keras's own file: how many bytes it has, and their MD5. Nobody can make another file with the MD5 of a given one.
 KERAS_BYTES = 80134624
@@ -59,11 +59,11 @@ def read_h5(path: str) -> Tuple[np.ndarray, ...]:
         If there is no such file, if it cannot be read or is damaged, if it holds other layers, shapes or values, or if
         it leads to other files.
     """
-    whose = f"the weights file {quoted(path)}"
+    whose = f"the weights file {path!r}"
     try:
         file = open_regular(path, whose)
     except FileNotFoundError as error:
-        raise WeightsError(f"there is no weights file {quoted(path)}; name an .h5 file of VGG-19's weights") from error
+        raise WeightsError(f"there is no weights file {path!r}; name an .h5 file of VGG-19's weights") from error
     with file:
         _check_unlocked(file, whose)
         try:
@@ -189,7 +189,7 @@ def _read_in_child(file: BinaryIO, whose: str) -> Tuple[np.ndarray, ...]:
     if status == h5_reader.REFUSED_STATUS:
         raise WeightsError(f"{whose} {json.loads(last_line)}")
     if status == 1:  # Python itself has failed, for example because there is no h5py
-        raise WeightsError(f"{whose} cannot be read: {last_line:.200}")
+        raise WeightsError(f"{whose} cannot be read: {last_line}")
     if status or not whole:
         raise WeightsError(
             f"{whose} is damaged or malicious: HDF5 crashed on it ({_cause(status)}); name another or get it again"

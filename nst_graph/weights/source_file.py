@@ -1,24 +1,10 @@
 """Opening a file of weights that somebody may have put there: only regular files, and without waiting."""
 
 import os
-import reprlib
 import stat
 from typing import BinaryIO
 
 from nst_graph.errors import WeightsError
-
-_REPR = reprlib.Repr()
-_REPR.maxstring = 200
-
-
-def quoted(name: str) -> str:
-    """Return a name from the user in quotes, cut if it is long."""
-    return _REPR.repr(name)
-
-
-def shown(name: str) -> str:
-    """Return a name from the user as it is, or quoted and cut where it would not be a short line."""
-    return name if name.isprintable() and len(name) <= _REPR.maxstring else quoted(name)
 
 
 def open_regular(path: str, whose: str) -> BinaryIO:

@@ -127,14 +127,11 @@ class TestFindWeights:
         if thing is None or isinstance(thing, int):
             assert repr(thing) in str(caught.value)
 
-    def test_names_that_are_no_short_line(self, home, vgg_weights, monkeypatch):
-        path = str(home / "two\nlines.h5")
-        write_h5(path, vgg_weights.arrays)
-        assert find_weights(path).source == f"the file {path!r}"
+    def test_a_long_name_is_not_repeated(self, home, monkeypatch):
         monkeypatch.setenv(ENVIRONMENT_VARIABLE, "x" * 100_000)
-        with pytest.raises(WeightsError, match="^NST_GRAPH_WEIGHTS='xxx") as caught:
+        with pytest.raises(WeightsError, match="^NST_GRAPH_WEIGHTS=xxx.* cannot be read: File name too long") as caught:
             find_weights("auto")
-        assert len(str(caught.value)) < 600
+        assert len(str(caught.value)) < 700
 
     def test_an_error_of_the_environment_names_the_variable(self, home, no_network, monkeypatch):
         path = str(home / "missing.h5")
