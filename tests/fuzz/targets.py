@@ -294,7 +294,7 @@ class Pictures(Target):
         return None
 
     def most_memory(self, length):
-        return 8 * length + int(40e6 * self.megapixels)
+        return 8 * length + int(24e6 * self.megapixels)
 
 
 class Texts(Target):
