@@ -23,7 +23,7 @@ from nst_graph.network import create_output_tensors  # noqa: E402
 from nst_graph.runtimes import choose_runtime, get_runtime  # noqa: E402
 from nst_graph.saving import save_last  # noqa: E402
 from nst_graph.settings import from_words  # noqa: E402
-from nst_graph.weights import find_weights  # noqa: E402
+from nst_graph.weights import files_of, find_weights  # noqa: E402
 
 # Constants: play around with them, here or on the command line.
 CONTENT_IMG_PATH = "./input/cat.jpg"
@@ -53,7 +53,7 @@ content_img = load_img(CONTENT_IMG_PATH, IMG_SIZE, VGG_IMAGENET_MEANS)
 style_img = load_img(STYLE_IMG_PATH, IMG_SIZE, VGG_IMAGENET_MEANS)
 
 # Find what would stop a run of minutes before it starts
-check_output(GENERATED_IMG_PATH, IMG_SIZE, inputs=[CONTENT_IMG_PATH, STYLE_IMG_PATH])
+check_output(GENERATED_IMG_PATH, IMG_SIZE, inputs=[CONTENT_IMG_PATH, STYLE_IMG_PATH, *files_of(WEIGHTS)])
 choose_runtime()
 weights = find_weights(WEIGHTS)
 print("VGG-19 weights: " + weights.source, file=sys.stderr)

