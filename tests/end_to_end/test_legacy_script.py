@@ -258,18 +258,11 @@ def test_a_picture_that_cannot_be_saved_on_the_way(folder, script, capsys, monke
     assert cv2.imread(str(folder / "output" / "x.png")).shape == (27, 37, 3)
 
 
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (["LEARNING_RATE=1e30"], "^after iteration 0 .*: the learning rate 1e\\+30 is too large"),
-        (["ALPHA=1e38"], "^before the first iteration the total cost is inf: alpha 1e\\+38 times"),
-    ],
-)
-def test_costs_that_are_infinite_end_it(folder, script, words, message):
+def test_costs_that_are_infinite_end_it(folder, script):
     (folder / "output").mkdir()
     (folder / "output" / "x.png").write_text("an earlier picture")
-    with pytest.raises(DivergenceError, match=message):
-        script(*WITHOUT_A_LOG, "LOG_GRAPH=False", *words)
+    with pytest.raises(DivergenceError, match="^after iteration 0 .*: the learning rate 1e\\+30 is too large"):
+        script(*WITHOUT_A_LOG, "LOG_GRAPH=False", "LEARNING_RATE=1e30")
     assert (folder / "output" / "x.png").read_text() == "an earlier picture"
 
 
