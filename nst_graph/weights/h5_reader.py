@@ -177,8 +177,7 @@ def _limit(seconds: float) -> None:
         import resource
 
         def lower(kind: int, limit: int) -> None:
-            _, hard = resource.getrlimit(kind)
-            limit = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
+            limit = min([limit, *(one for one in resource.getrlimit(kind) if one != resource.RLIM_INFINITY)])
             with contextlib.suppress(OSError, ValueError):
                 resource.setrlimit(kind, (limit, limit))
 

