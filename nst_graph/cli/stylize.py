@@ -142,7 +142,7 @@ def _file_and_weight(word: str, weight: float = 1.0) -> Tuple[str, float]:
 
 def _check_outputs(arguments: argparse.Namespace, plan: _Plan, record: "Record", size: Tuple[int, int]) -> None:
     """Find what could not be written after a run of minutes, and what must not be replaced, before it starts."""
-    from nst_graph import figures, images
+    from nst_graph import figures, images, metadata
     from nst_graph.weights import files_of
 
     inputs = [file.path for file in (record.content, *record.styles, *record.masks, record.init) if file is not None]
@@ -165,8 +165,10 @@ def _check_outputs(arguments: argparse.Namespace, plan: _Plan, record: "Record",
     if arguments.plot is not None:
         figures.check_plot(arguments.plot)
     if not arguments.overwrite:
-        # A run that goes on has written its output itself, in a format that cannot say so perhaps.
-        if plan.saved is None or plan.output != plan.saved[1].output:
+        # A run that goes on has written its output itself. Only a file that cannot say so is believed to be that: the
+        # checkpoint may be a stranger's, and the name in it anything.
+        says_so = metadata.holds_text(plan.output) and not arguments.no_metadata
+        if plan.saved is None or says_so or plan.output != plan.saved[1].output:
             pictures.append(plan.output)
         for path in pictures:
             _check_replaceable(path, record, plan.saved is not None)
@@ -325,7 +327,7 @@ def _stylize(arguments: argparse.Namespace) -> None:
                 if interruption.asked() and checkpoints is not None:
                     _write_last(checkpoints, arguments.checkpoint)
             if interruption.asked():
-                _say_where(transfer.iteration, plan.output, arguments.checkpoint)
+                _say_where(transfer.iteration, plan.output, arguments)
     note_unprinted()
     if arguments.plot is not None:
         figures.plot_costs(history.names, history.rows, arguments.plot)
@@ -346,8 +348,12 @@ def _write_last(checkpoints: Any, path: str) -> None:
         raise CheckpointError(f"the checkpoint {path!r} cannot be written: {error.strerror}") from error
 
 
-def _say_where(iteration: int, output: str, checkpoint: Optional[str]) -> None:
-    how = f"; go on with: nst-graph stylize --resume {shlex.quote(checkpoint)}" if checkpoint else ""
+def _say_where(iteration: int, output: str, arguments: argparse.Namespace) -> None:
+    how = ""
+    if arguments.checkpoint:
+        # What the checkpoint does not know: whether the picture says which run it is of.
+        option = " --no-metadata" if arguments.no_metadata else ""
+        how = f"; go on with: nst-graph stylize --resume {shlex.quote(arguments.checkpoint)}{option}"
     logger.warning("interrupted after %d iterations; the picture so far is %s%s", iteration, output, how)
 
 

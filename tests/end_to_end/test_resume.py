@@ -462,6 +462,19 @@ def test_more_iterations_on_the_command_line(folder, command, whole, capsys):
     assert read_checkpoint("other.npz")[0].iteration == 9
 
 
+@pytest.mark.parametrize("name", ["x.png", "x.bmp"])
+def test_a_picture_that_a_checkpoint_names_but_is_not_its_runs_stays(folder, command, name):
+    words = [word if word != "x.png" else name for word in RUN]
+    command(*words, "--iterations=1", "--checkpoint=run.npz")
+    command("stylize", "--resume=run.npz", "--iterations=2", "--no-log")  # its own picture is replaced
+    if name == "x.png":
+        (folder / name).write_bytes((folder / "t.png").read_bytes())
+        with pytest.raises(OutputError, match="the file 'x.png' exists; name another"):
+            command("stylize", "--resume=run.npz", "--iterations=3", "--no-log")
+        np.testing.assert_array_equal(read(folder), read(folder, "t.png"))
+        command("stylize", "--resume=run.npz", "--iterations=3", "--no-log", "--no-metadata")
+
+
 def test_a_disk_that_is_full_for_a_while(folder, command, monkeypatch, whole):
     """The files of iterations 1 and 2 do not fit. The run goes on, and the rest is as ever."""
     replace, full, step = os.replace, [], Transfer.step

@@ -78,6 +78,10 @@ class Memory:
         """Return the peak."""
         return self._status("VmHWM:")
 
+    def address_space(self):
+        """Return the address space that is taken."""
+        return self._status("VmSize:")
+
     @staticmethod
     def _status(name):
         try:
@@ -92,7 +96,7 @@ class Worker:
 
     def __init__(self, target, folder):
         self._target, self._folder = target, folder
-        self._memory = Memory()
+        self.memory = Memory()
         self._audit = Audit(target.allowed)
         self._seen = set()
         # As long as this process lives.
@@ -123,14 +127,14 @@ class Worker:
         self._current.truncate()
         self._current.write(data or b"\n")
         self._audit.events.clear()
-        begun, before = time.process_time(), self._memory.reset()
+        begun, before = time.process_time(), self.memory.reset()
         with self._no_output(), warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             warnings.simplefilter("ignore", DeprecationWarning)  # which Python shows to nobody
             self._audit.on = True
             problem = self._run(data)
             self._audit.on = False
-        taken, grown = time.process_time() - begun, self._memory.peak() - before
+        taken, grown = time.process_time() - begun, self.memory.peak() - before
         self.result["examples"] += 1
         if problem:
             self._keep(data, *problem)
@@ -233,10 +237,10 @@ def main():
     os.chdir(str(scratch))
     target = TARGETS[arguments.target]()
     target.warm_up()
-    with open("/proc/self/statm") as file:
-        size = int(file.read().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (size + MOST_ADDRESS_SPACE,) * 2)
     worker = Worker(target, folder)
+    size = worker.memory.address_space()
+    if size:
+        resource.setrlimit(resource.RLIMIT_AS, (size + MOST_ADDRESS_SPACE,) * 2)
     if arguments.input is None:
         worker.fuzz(arguments.seconds, arguments.seed)
     else:
