@@ -59,7 +59,7 @@ def open_file(path: str, what: str = "picture", error: Type[NSTGraphError] = Pic
         # Without O_NONBLOCK, opening a pipe that nobody writes to waits for ever. A file is not affected.
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     except FileNotFoundError:
-        raise error(f"there is no {what} {path!r} (looked in {os.path.dirname(os.path.abspath(path))})") from None
+        raise error(f"there is no {what} {path!r} (looked in {_folder_of(path)})") from None
     except OSError as problem:
         raise error(f"the {what} {path!r} cannot be read: {problem.strerror}") from problem
     except ValueError:  # a null character, or one that the file system cannot write
@@ -82,6 +82,13 @@ def open_file(path: str, what: str = "picture", error: Type[NSTGraphError] = Pic
     finally:
         if not regular:
             os.close(descriptor)
+
+
+def _folder_of(path: str) -> str:
+    try:
+        return os.path.dirname(os.path.abspath(path))
+    except OSError:
+        return "the working folder, which was removed"
 
 
 def read_file(path: str) -> bytes:
@@ -271,8 +278,14 @@ def _pnm_size(data: bytes) -> Tuple[int, int]:
     return int(words[1]), int(words[2])
 
 
+#: Scans of a JPEG. Programs write 1, 3 or about 10. OpenCV goes over the whole picture for each.
+_MOST_SCANS = 100
+
+
 def _jpeg_size(data: bytes) -> Tuple[int, int]:
     """Return width and height of a JPEG: those of its start-of-frame marker (ITU T.81, section B.2.2)."""
+    if _scans(data) > _MOST_SCANS:
+        raise _Refused(f"has more than {_MOST_SCANS} scans, each of which takes the time of a picture; save it anew")
     marker = _next_marker(data, 2)
     while marker is not None and not (b"\xc0" <= marker.group(1) <= b"\xcf" and marker.group(1) not in b"\xc4\xc8\xcc"):
         marker = _next_marker(data, _behind(data, marker))
@@ -293,6 +306,18 @@ def _png_size(data: bytes) -> Tuple[int, int]:
             raise ValueError("a chunk reaches past the end")
     width, height = struct.unpack_from(">II", data, 16)
     return width, height
+
+
+def _scans(data: bytes) -> int:
+    """Return how many scans a JPEG has, at most one more than it may have."""
+    position, count = 2, 0
+    while count <= _MOST_SCANS:
+        marker = _next_marker(data, position)
+        if marker is None or marker.group(1) == b"\xd9":
+            break
+        count += marker.group(1) == b"\xda"
+        position = _behind(data, marker)
+    return count
 
 
 def _webp_size(data: bytes) -> Tuple[int, int]:

@@ -42,6 +42,15 @@ def refused(data, tmp_path, match):
 
 
 @posix
+def test_in_a_working_folder_that_was_removed(tmp_path, monkeypatch):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(PictureError, match="there is no picture 'x.png'.*the working folder, which was removed"):
+        read_file("x.png")
+
+
+@posix
 class TestNotRegular:
     @pytest.fixture
     def pipe(self, tmp_path, monkeypatch):
@@ -183,6 +192,16 @@ class TestPixels:
             refused(png[:33] + struct.pack(">I", length) + kind + png[33:], tmp_path, "is damaged")
         for kept in (7, 20, 33, 1000, len(png) - 12, len(png) - 9):
             refused(png[:kept], tmp_path, "is damaged")
+
+    def test_a_jpeg_of_hundreds_of_scans_decodes_nothing(self, tmp_path, picture, monkeypatch):
+        """107 KB with 500 scans of 4000x4000 pixels took 21 s."""
+        jpeg = encoded(np.zeros_like(picture), ".jpg", cv2.IMWRITE_JPEG_PROGRESSIVE, 1)
+        last = jpeg[jpeg.rindex(b"\xff\xda") : -2]
+        path = tmp_path / "x.jpg"
+        path.write_bytes(jpeg[:-2] + 20 * last + jpeg[-2:] + 200 * b"\xff\xda")  # what follows is no part of it
+        assert read_picture(path).shape == picture.shape
+        monkeypatch.setattr(cv2, "imdecode", lambda *arguments: pytest.fail("it was decoded"))
+        refused(jpeg[:-2] + 100 * last + jpeg[-2:], tmp_path, "JPEG has more than 100 scans")
 
     def test_a_higher_limit_is_the_callers(self, tmp_path, picture):
         path = tmp_path / "x.png"
