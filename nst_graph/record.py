@@ -221,8 +221,10 @@ def from_text(text: str, name: str) -> Record:
             raise ValueError(f"more than {LARGEST_TEXT} characters")
         entries = json.loads(text, parse_int=_whole)
         styles = entries["styles"]
+        if not isinstance(entries["settings"], dict):
+            raise ValueError("the settings are no object")
         record = Record(
-            settings=dict(entries["settings"]),
+            settings=entries["settings"],
             content=_checked_file(entries["content"]),
             styles=tuple(_checked_file(style) for style in styles),
             weights=tuple(float(style["weight"]) for style in styles),
