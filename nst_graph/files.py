@@ -190,6 +190,8 @@ def check_file(path: str, others: Sequence[str] = ()) -> None:
     OutputError
         If the folder or the file cannot be written, is a device or a pipe, or is one of the others.
     """
+    if not os.path.isabs(real_path(path)):
+        raise OutputError(f"{path!r} cannot be written: the working folder was removed; change to one that is there")
     if os.path.isdir(path):
         raise OutputError(f"{path!r} is a folder; name a file in it")
     if os.path.exists(path) and not os.path.isfile(path):
@@ -243,11 +245,19 @@ class _ProbeDone(Exception):
 def _same_file(path: str, other: str) -> bool:
     if os.path.exists(path) and os.path.exists(other):
         return os.path.samefile(path, other)
-    return os.path.realpath(path) == os.path.realpath(other)
+    return real_path(path) == real_path(other)
 
 
 def _is_inside(path: str, folder: str) -> bool:
-    return os.path.realpath(path).startswith(os.path.join(os.path.realpath(folder), ""))
+    return real_path(path).startswith(os.path.join(real_path(folder), ""))
+
+
+def real_path(path: str) -> str:
+    """Return the absolute path without symbolic links; the path itself if the working folder was removed."""
+    try:
+        return os.path.realpath(path)
+    except FileNotFoundError:
+        return path
 
 
 def reason(error: OSError) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 from nst_graph.cli.show import stored_record
 from nst_graph.cli.words import file_name, sentence, whole_number
 from nst_graph.errors import CheckpointError, DivergenceError, NSTGraphError, OutputError, SettingError
-from nst_graph.files import check_file, check_folder
+from nst_graph.files import check_file, check_folder, real_path
 from nst_graph.program import interruptible, note_unprinted
 from nst_graph.runtimes import choose_runtime, installed
 from nst_graph.settings import (
@@ -154,11 +154,11 @@ def _check_outputs(arguments: argparse.Namespace, plan: _Plan, record: "Record",
     for picture in [*filter(os.path.exists, pictures), *pictures[-1:]]:
         check_file(picture, taken)
     taken.append(plan.output)
-    numbered = {os.path.abspath(path) for path in pictures}
+    numbered = {real_path(path) for path in pictures}
     for path in (arguments.history, arguments.plot, arguments.checkpoint):
         if path is not None:
             # Not all numbered pictures among the others: there may be thousands, and each is compared with each.
-            check_file(path, [path] if os.path.abspath(path) in numbered else taken)
+            check_file(path, [path] if real_path(path) in numbered else taken)
             taken.append(path)
     if not arguments.no_log:
         check_folder(arguments.log_dir, taken)

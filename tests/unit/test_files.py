@@ -306,6 +306,15 @@ class TestCheckFile:
         check_file(path, [path + "y"])
         assert os.listdir(str(tmp_path)) == []  # no folder was made for what is refused
 
+    def test_a_working_folder_that_was_removed(self, tmp_path, monkeypatch):
+        (tmp_path / "gone").mkdir()
+        monkeypatch.chdir(tmp_path / "gone")
+        (tmp_path / "gone").rmdir()
+        with pytest.raises(OutputError, match="'x.png' cannot be written: the working folder was removed; change to"):
+            check_file("x.png")
+        check_file(str(tmp_path / "x.png"), ["x.png", "y"])
+        check_folder("log", [str(tmp_path / "x.png")])
+
     def test_a_folder_in_the_place_of_a_file(self, tmp_path):
         path = str(tmp_path / "x")
         for folder in (path, os.path.join(path, "log")):
