@@ -221,8 +221,8 @@ def from_text(text: str, name: str) -> Record:
             raise ValueError(f"more than {LARGEST_TEXT} characters")
         entries = json.loads(text, parse_int=_whole)
         styles = entries["styles"]
-        if not isinstance(entries["settings"], dict):
-            raise ValueError("the settings are no object")
+        if not isinstance(entries["settings"], dict) or not isinstance(styles, list):
+            raise ValueError("the settings are no object, or the styles no list")
         record = Record(
             settings=entries["settings"],
             content=_checked_file(entries["content"]),

@@ -39,8 +39,9 @@ class Fuzzing:
         `kind`, `detail` and `input` (a path) of each.
     """
 
-    def __init__(self, name, folder, example_seconds):
-        self._name, self._folder, self._example_seconds = name, pathlib.Path(folder), example_seconds
+    def __init__(self, name, folder, example_seconds=None):
+        self._name, self._folder = name, pathlib.Path(folder)
+        self._example_seconds = TARGETS[name].most_seconds if example_seconds is None else example_seconds
         self.examples = self.accepted = 0
         self.findings = []
 
@@ -108,7 +109,9 @@ def main(words=None):
     parser.add_argument("--target", action="append", choices=list(TARGETS), help="one of the targets; may be repeated")
     parser.add_argument("--input", help="try the input in this file, and nothing else")
     parser.add_argument("--folder", help="where inputs are kept (a new temporary folder)")
-    parser.add_argument("--example-seconds", type=float, default=20, help="the longest that one input may take (20)")
+    parser.add_argument(
+        "--example-seconds", type=float, help="the longest that one input may take (the target's limit)"
+    )
     arguments = parser.parse_args(words)
 
     names = arguments.target or [name for name, target in TARGETS.items() if target.share]

@@ -41,10 +41,13 @@ class Target:
         Makes inputs, as bytes.
     allowed : tuple of str
         Names of audit events that belong to its work.
+    most_seconds : float
+        The longest that one input may take.
     """
 
     share = 1
     allowed = ()
+    most_seconds = 20
 
     def warm_up(self):
         """Do once what is done for the first time only: modules that are imported, tables that are built."""
@@ -522,6 +525,7 @@ class WeightsFiles(_Files):
     """`find_weights` with the path of an .h5 file. Each input takes a process, so there are few of them."""
 
     share = 2
+    most_seconds = 90  # the process is ended after 60
     allowed = (
         "open",
         "subprocess.Popen",

@@ -199,7 +199,7 @@ def test_a_key_that_is_missing_is_one_line_that_names_it(entries, path):
     ("path", "value"),
     [
         *[(path, value) for path in [("content",), ("output",)] for value in (None, 3, "text", [], {})],
-        *[(path, value) for path in [("styles",)] for value in (None, 3, "text", [3], [None], [[]], [{}])],
+        *[(path, value) for path in [("styles",)] for value in (None, 3, "", "text", {}, [3], [None], [[]], [{}])],
         *[(path, value) for path in [("init",), ("styles", 0, "mask")] for value in (3, "text", [], {}, False)],
         *[(path, value) for path in [("settings",)] for value in (None, 3, "", "text", [], [3], ["ab"])],
         *[(("content", "file"), value) for value in (3, [], {}, True)],
