@@ -92,10 +92,16 @@ build(tf.keras), build(tf_keras)
     )
 
 
-def test_the_hosts_state_is_its_own():
+def test_the_hosts_state_and_its_own_graph_stay_as_they_are():
     host(
         IMPORTS["TensorFlow first"],
         """
+eager = transfer()
+with tf.Graph().as_default() as graph, tf.compat.v1.Session() as session:
+    np.testing.assert_array_equal(transfer(), eager)
+    assert not tf.executing_eagerly() and tf.compat.v1.get_default_graph() is graph
+    assert graph.get_operations() == [] and session.run(tf.constant(1)) == 1
+
 K = nst_graph.get_runtime().keras.backend
 host_graph = tf.Graph()
 with host_graph.as_default():
@@ -124,19 +130,6 @@ with host_graph.as_default():
     assert K.get_session() is host_session
     assert host_session.run(tf.constant(3)) == 3
 assert len(host_graph.get_operations()) == 1
-""",
-    )
-
-
-def test_a_transfer_inside_a_hosts_own_graph():
-    host(
-        IMPORTS["TensorFlow first"],
-        """
-eager = transfer()
-with tf.Graph().as_default() as graph, tf.compat.v1.Session() as session:
-    np.testing.assert_array_equal(transfer(), eager)
-    assert not tf.executing_eagerly() and tf.compat.v1.get_default_graph() is graph
-    assert graph.get_operations() == [] and session.run(tf.constant(1)) == 1
 """,
     )
 

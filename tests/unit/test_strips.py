@@ -106,7 +106,7 @@ def plain(vgg_weights):
 
 #: Convolutions at the beginning, in the middle and at the end of a block, and pools; the first and the last layer of
 #: all. `test_all_layers_at_once` has the others.
-DEEPEST = [1, 2, 3, 4, 5, 7, 8, 10, 11, 14, 16, 17, 21]
+DEEPEST = [1, 2, 3, 5, 8, 11, 14, 17, 21]
 
 
 @pytest.mark.parametrize("index", DEEPEST, ids=[LAYERS[index].name for index in DEEPEST])
@@ -125,7 +125,7 @@ def test_all_layers_at_once(vgg_weights, kind, pooling):
     check(SIZE, Settings(pooling=pooling, **of_kind), vgg_weights, rows=6)
 
 
-@pytest.mark.parametrize("rows", [0, 2, 5, 8, 36, 70, 1000])
+@pytest.mark.parametrize("rows", [0, 2, 5, 36, 1000])
 def test_any_number_of_rows(vgg_weights, plain, rows):
     check_same(seen_by(Strips(SIZE, Settings(), vgg_weights, rows=rows), Settings()), plain)
 
@@ -135,8 +135,7 @@ def test_any_size(vgg_weights, size):
     check(size, Settings(tv_weight=1.0), vgg_weights, rows=4)
 
 
-@pytest.mark.parametrize("styles", [1, 3])
-@pytest.mark.parametrize("pooling", ["avg", "max"])
+@pytest.mark.parametrize(("styles", "pooling"), [(1, "max"), (3, "avg")])
 def test_masks(vgg_weights, styles, pooling):
     settings = Settings(style_layers=((1, 0.1), (3, 0.2), (9, 0.3), (11, 0.4), (17, 0.5)), pooling=pooling)
     check(SIZE, settings, vgg_weights, rows=8, masked_styles=styles)
