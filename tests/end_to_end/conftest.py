@@ -1,5 +1,6 @@
 """What the end-to-end tests share: folders to run in, and one run at the article's size that several look at."""
 
+import contextlib
 import logging
 import runpy
 import subprocess
@@ -32,19 +33,27 @@ def folder(tmp_path):
     return with_input(tmp_path)
 
 
-@pytest.fixture
-def in_process(monkeypatch):
+@contextlib.contextmanager
+def set_back():
     """Let a program run in this process: what it sets in it is set back."""
-    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
-    monkeypatch.setattr(console, "_ours", False)
     logger = logging.getLogger("nst_graph")
     before = logger.handlers[:], logger.level, logger.propagate
     libraries = [logging.getLogger(name) for name in ("tensorflow", "matplotlib")]
     levels = [library.level for library in libraries]
-    yield
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "excepthook", sys.excepthook)
+        patch.setattr(console, "_ours", False)
+        yield
     logger.handlers, logger.level, logger.propagate = before
     for library, level in zip(libraries, levels):
         library.setLevel(level)
+
+
+@pytest.fixture
+def in_process():
+    """See `set_back`."""
+    with set_back():
+        yield
 
 
 @pytest.fixture

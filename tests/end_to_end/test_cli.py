@@ -70,7 +70,6 @@ def test_a_strangers_runtime_is_found_and_serves_when_it_is_chosen(tmp_path):
     done = command(tmp_path, "runtimes", NST_GRAPH_RUNTIME="astranger")
     assert done.stdout.splitlines()[-2:] == ["astranger serves", "NST_GRAPH_RUNTIME=NAME chooses another"]
     (tmp_path / "use.py").write_text("import nst_graph; print(nst_graph.get_runtime().name)")
-    assert command(tmp_path, script="use.py").stdout.splitlines() == [ours]
     done = command(tmp_path, script="use.py", NST_GRAPH_RUNTIME="astranger")
     assert done.stdout.splitlines() == ["the stranger serves", "stranger"]
 

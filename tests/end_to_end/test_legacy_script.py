@@ -1,6 +1,9 @@
 """legacy_script.py as its users run it, and line by line beside `stylize`."""
 
+import contextlib
+import io
 import os
+import runpy
 import shutil
 import subprocess
 import sys
@@ -16,15 +19,24 @@ from nst_graph.images import read_picture
 from nst_graph.observers import History
 from nst_graph.runtimes import get_runtime
 from tests import ROOT
-from tests.end_to_end.conftest import SCRIPT, run_script
+from tests.end_to_end.conftest import SCRIPT, run_script, set_back, with_input
 from tests.training import Training, printed
 
 SMALL = ["IMG_SIZE=37,27", "WEIGHTS=random", "SEED=3", "NUM_ITERATIONS=22", "GENERATED_IMG_PATH=output/x.png"]
 
 
-def test_the_script_and_stylize_give_the_same_bits(folder, script, capsys):
-    names = script(*SMALL)
-    lines = capsys.readouterr().out.splitlines()
+@pytest.fixture(scope="module")
+def small_run(tmp_path_factory):
+    """The script in this process: its folder, its global names, the lines that it printed."""
+    folder = with_input(tmp_path_factory.mktemp("small_run"))
+    with set_back(), pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()) as output:
+        patch.chdir(folder)
+        patch.setattr(sys, "argv", [SCRIPT, *SMALL])
+        return folder, runpy.run_path(SCRIPT), output.getvalue().splitlines()
+
+
+def test_the_script_and_stylize_give_the_same_bits(small_run):
+    folder, names, lines = small_run
     seen = []
     picture = nst_graph.stylize(
         str(folder / "input" / "cat.jpg"),
@@ -45,8 +57,8 @@ def test_the_script_and_stylize_give_the_same_bits(folder, script, capsys):
     )
 
 
-def test_its_float_image_is_that_of_the_library(folder, script, vgg_weights):
-    names = script(*SMALL)
+def test_its_float_image_is_that_of_the_library(small_run, vgg_weights):
+    _, names, _ = small_run
     images = names["content_img"], names["style_img"], names["generated_img_init"]
     with Training(images, nst_graph.Settings(), vgg_weights) as transfer:
         for _ in range(22):
@@ -107,8 +119,8 @@ def logged(folder):
     return graph, scalars
 
 
-def test_graph_and_costs_of_its_log_are_those_of_the_library(folder, script, vgg_weights):
-    names = script(*SMALL)
+def test_graph_and_costs_of_its_log_are_those_of_the_library(small_run, vgg_weights):
+    folder, names, _ = small_run
     graph, scalars = logged(folder)
     pictures = [read_picture(str(folder / "input" / name)) for name in ("cat.jpg", "starry_night.jpg")]
     history = History()

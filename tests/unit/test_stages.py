@@ -211,15 +211,6 @@ class TestRuns:
         difference = np.abs(whole.astype(int) - in_strips)
         assert difference.max() <= 4 and difference.mean() < 0.1
 
-    def test_presets_in_python(self, vgg_weights):
-        picture = nst_graph.stylize(
-            *PICTURES, preset="fast", size=(37, 27), iterations=2, precision="float32", seed=0, weights=vgg_weights
-        )
-        expected = nst_graph.stylize(
-            *PICTURES, size=(37, 27), stages="18:2,37:2", optimizer="lbfgs", seed=0, weights=vgg_weights
-        )
-        np.testing.assert_array_equal(picture, expected)
-
 
 class TestGoingOn:
     def record(self, **constants):

@@ -106,7 +106,7 @@ def plain(vgg_weights):
 
 #: Convolutions at the beginning, in the middle and at the end of a block, and pools; the first and the last layer of
 #: all. `test_all_layers_at_once` has the others.
-DEEPEST = [1, 2, 3, 5, 8, 11, 14, 17, 21]
+DEEPEST = [1, 2, 3, 8, 11, 14, 21]
 
 
 @pytest.mark.parametrize("index", DEEPEST, ids=[LAYERS[index].name for index in DEEPEST])
@@ -146,7 +146,6 @@ def test_masks(vgg_weights, styles, pooling):
         {"alpha": 0.0},
         {"alpha": 0.0, "beta": 0.0, "tv_weight": 3.0},
         {"tv_weight": 1e7, "content_layers": ((5, 1.0), (13, 2.0)), "pooling": "max"},
-        {"content_layers": ((13, 4.0),)},
         {"content_layer_index": 1, "style_layers": ((16, 1.0),)},
         {"content_layer_index": 16, "style_layers": ((1, 1.0),)},
     ],
