@@ -51,7 +51,7 @@ class NetworkSession:
                 self.vgg_model = load_vgg19(weights)
             self._resources = stack.pop_all()
         self._float32: Any = None
-        self._any_size: Optional[Tuple[Any, Dict[int, Any]]] = None
+        self._any_size: Dict[str, Tuple[Any, Dict[int, Any]]] = {}
 
     def _open(self, stack: contextlib.ExitStack, bfloat16: bool, graph: Any = None) -> Any:
         config = self._runtime.session_config(self._threads, bfloat16)
@@ -96,7 +96,7 @@ class NetworkSession:
         Parameters
         ----------
         pooling : str
-            `avg` or `max`, the same in all calls: see `nst_graph.network.layer_outputs`.
+            `avg` or `max`, see `nst_graph.network.layer_outputs`.
 
         Returns
         -------
@@ -105,12 +105,12 @@ class NetworkSession:
         outputs : dict
             See `nst_graph.network.layer_outputs`.
         """
-        if self._any_size is None:
+        if pooling not in self._any_size:
             tf = self._runtime.tf
             with tf.name_scope("other_size/"):
                 picture = tf.placeholder(tf.float32, (1, None, None, 3), name="picture")
-            self._any_size = picture, layer_outputs(picture, self.vgg_model, pooling)
-        return self._any_size
+            self._any_size[pooling] = picture, layer_outputs(picture, self.vgg_model, pooling)
+        return self._any_size[pooling]
 
     @property
     def float32(self) -> Any:

@@ -1,5 +1,6 @@
 """One run of style transfer: its pictures, its stages, and who watches it."""
 
+import collections
 import contextlib
 import dataclasses
 import functools
@@ -17,7 +18,7 @@ from nst_graph.costs import Costs
 from nst_graph.divergence import Watch
 from nst_graph.errors import CheckpointError, SettingError
 from nst_graph.images import Picture, create_noisy_img, deprocess, enlarged, fitted_size, normalized, resized, scaled
-from nst_graph.inputs import Inputs, Styles, read_inputs
+from nst_graph.inputs import Inputs, Source, Styles, read_inputs
 from nst_graph.masks import layer_mask
 from nst_graph.objective import Objective
 from nst_graph.observers import Callback, Checkpoints, Observer, Progress, Run
@@ -27,7 +28,7 @@ from nst_graph.runtimes import get_runtime, installed
 from nst_graph.session import NetworkSession
 from nst_graph.settings import INIT_WORDS, LONGEST_SIDE, Settings, check_effects, is_due, takes_constants, with_preset
 from nst_graph.strips import Strips, rows_for
-from nst_graph.targets import Targets, blended, position_weights
+from nst_graph.targets import Grams, Targets, blended, position_weights
 from nst_graph.vgg19 import feature_map_size
 from nst_graph.weights import Weights, find_weights
 
@@ -35,6 +36,16 @@ logger = logging.getLogger(__name__)
 
 #: Graphs of so many sizes are kept for later runs. A graph takes memory, and each one more makes the next build slower.
 _MOST_KEPT = 8
+
+#: Style targets of so many pictures are kept for later runs. With the article's layers, one has 2.4 MB.
+_MOST_STYLES_KEPT = 32
+
+#: Constants that a graph does not depend on. Runs that differ in nothing else share their graphs.
+_NOT_IN_GRAPH = (
+    *("content_img_path", "style_img_path", "generated_img_path", "enlarge", "style_scale", "noise_ratio"),
+    *("iterations", "init", "start_size", "stages", "strips", "threads", "log_graph", "log_pictures_every"),
+    *("max_megapixels", "seed", "weights"),
+)
 
 
 class Stage(NamedTuple):
@@ -73,7 +84,7 @@ def full_size(settings: Settings, content: np.ndarray) -> Tuple[int, int]:
     return settings.size
 
 
-def settled(settings: Settings, size: Tuple[int, int], masked_styles: int = 0) -> Settings:
+def settled(settings: Settings, size: Tuple[int, int], masked_styles: int = 0, free: Optional[int] = None) -> Settings:
     """Return settings that leave nothing open, so that a run with them can be repeated.
 
     Parameters
@@ -84,6 +95,8 @@ def settled(settings: Settings, size: Tuple[int, int], masked_styles: int = 0) -
         From `full_size`.
     masked_styles : int
         Number of styles with masks.
+    free : int, optional
+        Bytes of memory that the run can take, for `strips="auto"`. By default `nst_graph.memory.free()`.
 
     Returns
     -------
@@ -98,7 +111,7 @@ def settled(settings: Settings, size: Tuple[int, int], masked_styles: int = 0) -
     settings = dataclasses.replace(
         settings.with_seed(),
         precision=precision.resolved(settings.precision),
-        strips=_strips(settings, size, masked_styles),
+        strips=_strips(settings, size, masked_styles, free),
     )
     if settings.start_size is None:
         return settings
@@ -118,12 +131,12 @@ def _sides(start: Union[str, int], full: int) -> List[int]:
     return [side for side in sides if side < full] + [full]
 
 
-def _strips(settings: Settings, size: Tuple[int, int], masked_styles: int) -> Union[str, int]:
+def _strips(settings: Settings, size: Tuple[int, int], masked_styles: int, free: Optional[int]) -> Union[str, int]:
     """Return what `strips` means: `off`, or the rows of a strip."""
     if settings.strips != "auto":
         return settings.strips
     whole = memory_needed(dataclasses.replace(settings, strips="off"), size, masked_styles)
-    return "off" if whole <= memory.free() else rows_for(size[0])
+    return "off" if whole <= (memory.free() if free is None else free) else rows_for(size[0])
 
 
 def memory_needed(settings: Settings, size: Tuple[int, int], masked_styles: int) -> int:
@@ -160,6 +173,44 @@ def memory_needed_for_styles(settings: Settings, inputs: Inputs, size: Tuple[int
     if isinstance(settings.strips, int) and size[1] > settings.strips:
         return memory.needed_in_strips((width, height), settings.strips, 0), (width, height)
     return memory.needed_for_style((width, height)), (width, height)
+
+
+def peak_memory(settings: Settings, inputs: Inputs, size: Tuple[int, int]) -> int:
+    """Return the bytes that a run on these pictures needs at its peak, see `memory_needed`."""
+    for_styles, _ = memory_needed_for_styles(settings, inputs, size)
+    return max(memory_needed(settings, size, inputs.masked_styles), for_styles)
+
+
+def check_memory(settings: Settings, inputs: Inputs, size: Tuple[int, int], free: int) -> None:
+    """Raise SettingError if a run needs more memory than there is. The message names what would fit.
+
+    Parameters
+    ----------
+    settings, inputs : Settings, Inputs
+        Of the run; with strips that are not `auto`.
+    size : tuple of int
+        From `full_size`.
+    free : int
+        Bytes that the run can take, from `nst_graph.memory.free` for example.
+    """
+    masked_styles = inputs.masked_styles
+    needed = memory_needed(settings, size, masked_styles)
+    for_styles, (width, height) = memory_needed_for_styles(settings, inputs, size)
+    if for_styles > max(needed, free):
+        raise SettingError(
+            f"a style picture of {width}x{height} needs about {memory.in_words(for_styles)} of memory, and "
+            f"{memory.in_words(free)} are free: give a smaller --style-scale; --no-memory-check runs it all the same"
+        )
+    if needed > free:
+        fitting = memory.largest_fitting(size, free, lambda smaller: memory_needed(settings, smaller, masked_styles))
+        would_fit = "no size would fit"
+        if fitting is not None:
+            words = str(max(fitting)) if settings.keeps_proportions else "{},{}".format(*fitting)
+            would_fit = f"--size {words} would fit"
+        raise SettingError(
+            f"a run at {size[0]}x{size[1]} needs about {memory.in_words(needed)} of memory, and "
+            f"{memory.in_words(free)} are free: {would_fit}; --no-memory-check runs it all the same"
+        )
 
 
 def stages_of(settings: Settings, size: Optional[Tuple[int, int]] = None) -> List[Stage]:
@@ -230,8 +281,8 @@ class Transfer:
     """A run of style transfer, ready to train: a context manager.
 
     Its graphs serve any number of pairs of pictures, one after the other: call `start` for each. Those of the last few
-    sizes are kept. The steps are the article's, and `legacy_script.py` has them one after the other. Both give the same
-    image, bit for bit.
+    sizes are kept, and so are the targets of the last few styles. The steps are the article's, and `legacy_script.py`
+    has them one after the other. Both give the same image, bit for bit.
 
     Parameters
     ----------
@@ -282,6 +333,7 @@ class Transfer:
         self._weights = weights
         self._networks: Dict[bool, NetworkSession] = {}
         self._optimisers: Dict[Any, Optimiser] = {}
+        self._style_targets: collections.OrderedDict[Any, Grams] = collections.OrderedDict()
         self._stage = 0
 
     def __enter__(self) -> "Transfer":
@@ -307,7 +359,7 @@ class Transfer:
 
     def _key(self, number: int) -> Any:
         stage = self.stages[number]
-        return number, stage.size, stage.rows, self._masked_styles
+        return number, stage.size, stage.rows, self._masked_styles, self._in_graph
 
     def _optimiser_of(self, number: int) -> Optimiser:
         stage, key = self.stages[number], self._key(number)
@@ -368,16 +420,40 @@ class Transfer:
         """
         self.begin(read_inputs(content, style, init, self.settings.max_megapixels))
 
-    def begin(self, inputs: Inputs) -> None:
-        """Begin a run on pictures that were read already, see `start`."""
+    def begin(self, inputs: Inputs, settings: Optional[Settings] = None) -> None:
+        """Begin a run on pictures that were read already, see `start`.
+
+        Parameters
+        ----------
+        inputs : Inputs
+            From `nst_graph.inputs.read_inputs`.
+        settings : Settings, optional
+            Constants of this run in place of the transfer's. Its weights and threads do not matter: all runs have the
+            transfer's. Runs whose graphs are the same share them.
+
+        Raises
+        ------
+        SettingError
+            If a picture is too small or too large for these constants.
+        """
+        given = self._given if settings is None else settings
         self.inputs, self._masked_styles = inputs, inputs.masked_styles
-        size = full_size(self._given, inputs.content.pixels)
+        size = full_size(given, inputs.content.pixels)
         self.settings = settled(
             dataclasses.replace(
-                self._given, content_img_path=inputs.content.path, style_img_path=inputs.styles[0].path
+                given,
+                content_img_path=inputs.content.path,
+                style_img_path=inputs.styles[0].path,
+                weights=self._given.weights,
+                threads=self._given.threads,
             ),
             size,
             inputs.masked_styles,
+        )
+        self._in_graph = tuple(
+            self.settings.keeps_proportions if field.name == "size" else getattr(self.settings, field.name)
+            for field in dataclasses.fields(Settings)
+            if field.name not in _NOT_IN_GRAPH
         )
         if self._given_stages is None:
             self.stages = stages_of(self.settings, size)
@@ -413,10 +489,7 @@ class Transfer:
     def _targets(self) -> Targets:
         inputs, objective = self.inputs, self.objective
         content = objective.content_target(normalized(self._content, self.settings.color_means))
-        grams = [
-            objective.style_target(self._style_img(source.pixels, objective.size, self._content))
-            for source in inputs.styles
-        ]
+        grams = [self._style_target(source) for source in inputs.styles]
         if not inputs.masked_styles:
             return Targets(content, blended(grams, inputs.shares))
         masks = []
@@ -430,6 +503,18 @@ class Transfer:
             )
         styles = tuple(np.stack(layer) for layer in zip(*grams))
         return Targets(content, styles, tuple(masks), np.array(inputs.shares, np.float32))
+
+    def _style_target(self, style: Source) -> Grams:
+        """Return a style's target for the stage that the run is in; that of an earlier run where it is kept."""
+        size = self.objective.size
+        key = self._key(self._stage), style.sha256, style_size(self.settings, style.pixels, size)
+        if key not in self._style_targets or self.settings.preserve_colors == "statistics":  # recoloured by the content
+            style_img = self._style_img(style.pixels, size, self._content)
+            self._style_targets[key] = self.objective.style_target(style_img)
+        self._style_targets.move_to_end(key)
+        while len(self._style_targets) > _MOST_STYLES_KEPT:
+            self._style_targets.popitem(last=False)
+        return self._style_targets[key]
 
     def _first_image(self) -> np.ndarray:
         settings = self.settings

@@ -30,7 +30,6 @@ from nst_graph.settings import (
 )
 
 if TYPE_CHECKING:
-    from nst_graph.inputs import Inputs
     from nst_graph.observers import SavedPicture
     from nst_graph.record import Record
     from nst_graph.transfer import Stage
@@ -206,32 +205,6 @@ def _exists(path: str) -> OutputError:
     return OutputError(f"the file {path!r} exists; name another, or replace it with --overwrite")
 
 
-def _memory(settings: Settings, inputs: "Inputs", size: Tuple[int, int], check: bool) -> str:
-    """Return how much memory a run needs, in words; if asked to check, raise SettingError if there is less."""
-    from nst_graph import memory
-    from nst_graph.transfer import memory_needed, memory_needed_for_styles
-
-    masked_styles = inputs.masked_styles
-    needed, free = memory_needed(settings, size, masked_styles), memory.free()
-    for_styles, (width, height) = memory_needed_for_styles(settings, inputs, size)
-    if check and for_styles > max(needed, free):
-        raise SettingError(
-            f"a style picture of {width}x{height} needs about {memory.in_words(for_styles)} of memory, and "
-            f"{memory.in_words(free)} are free: give a smaller --style-scale; --no-memory-check runs it all the same"
-        )
-    if check and needed > free:
-        fitting = memory.largest_fitting(size, free, lambda smaller: memory_needed(settings, smaller, masked_styles))
-        would_fit = "no size would fit"
-        if fitting is not None:
-            words = str(max(fitting)) if settings.keeps_proportions else "{},{}".format(*fitting)
-            would_fit = f"--size {words} would fit"
-        raise SettingError(
-            f"a run at {size[0]}x{size[1]} needs about {memory.in_words(needed)} of memory, and "
-            f"{memory.in_words(free)} are free: {would_fit}; --no-memory-check runs it all the same"
-        )
-    return memory.in_words(max(needed, for_styles))
-
-
 def _in_words(settings: Settings, stages: "List[Stage]") -> str:
     """Return what the stages of a run are, with the option that spells them out."""
     words = "; then ".join(
@@ -258,11 +231,20 @@ def _writer(arguments: argparse.Namespace, record: "Record", content: bytes) -> 
 
 def _stylize(arguments: argparse.Namespace) -> None:
     # Imported here because --help needs neither OpenCV nor TensorFlow.
-    from nst_graph import figures, metadata, observers
+    from nst_graph import figures, memory, metadata, observers
     from nst_graph.inputs import read_inputs
     from nst_graph.record import record_of, to_text
     from nst_graph.saving import save_last
-    from nst_graph.transfer import Transfer, check_resumable, check_sizes, full_size, settled, stages_of
+    from nst_graph.transfer import (
+        Transfer,
+        check_memory,
+        check_resumable,
+        check_sizes,
+        full_size,
+        peak_memory,
+        settled,
+        stages_of,
+    )
 
     plan = _plan(arguments)
     if arguments.checkpoint is None:
@@ -283,7 +265,9 @@ def _stylize(arguments: argparse.Namespace) -> None:
     if not arguments.no_metadata:
         # The text grows a little when it is known which weights `auto` is.
         metadata.check(plan.output, size, to_text(record) + " " * 100, metadata.carried_by(inputs.content.data))
-    memory = _memory(settings, inputs, size, not arguments.no_memory_check)
+    if not arguments.no_memory_check:
+        check_memory(settings, inputs, size, memory.free())
+    needed = memory.in_words(peak_memory(settings, inputs, size))
     choose_runtime()
     if not arguments.no_metadata and not metadata.holds_text(plan.output):
         logger.warning("a file of this format cannot hold the settings; a .png or .jpg can")
@@ -314,7 +298,7 @@ def _stylize(arguments: argparse.Namespace) -> None:
             watching.append(observers.ProgressBar())
         if not (bar and sys.stdout.isatty()):
             watching.append(observers.PrintedLines())
-        watching.append(observers.Announcement(logger.info, memory))
+        watching.append(observers.Announcement(logger.info, needed))
         with interruptible() as interruption:
             try:
                 transfer.train(watching, interruption.asked)
