@@ -15,13 +15,28 @@ from nst_graph.masks import read_mask
 from nst_graph.picture_files import MAX_MEGAPIXELS, read_file
 
 
+class PictureFile(NamedTuple):
+    """A picture file that was read already, here or on another machine.
+
+    Attributes
+    ----------
+    path : str
+        Its name.
+    data : bytes
+        The whole file.
+    """
+
+    path: str
+    data: bytes
+
+
 class Style(NamedTuple):
     """One style of a run.
 
     Attributes
     ----------
     picture : path or ndarray
-        The style picture, see `nst_graph.images.read_picture`.
+        The style picture, see `nst_graph.images.read_picture`; or a `PictureFile`.
     weight : float
         Its weight beside other styles, above 0. Weights are divided by their sum.
     mask : path or ndarray, optional
@@ -29,13 +44,13 @@ class Style(NamedTuple):
         matter, it is stretched to the generated picture. None is everywhere.
     """
 
-    picture: Picture
+    picture: Union[Picture, PictureFile]
     weight: float = 1.0
-    mask: Optional[Picture] = None
+    mask: Union[Picture, PictureFile, None] = None
 
 
 #: What `nst_graph.stylize` takes as its style: one picture, or one or several styles.
-Styles = Union[Picture, Style, Sequence[Union[Picture, Style]]]
+Styles = Union[Picture, PictureFile, Style, Sequence[Union[Picture, PictureFile, Style]]]
 
 
 class Source(NamedTuple):
@@ -94,13 +109,16 @@ class Inputs(NamedTuple):
 
 
 def read_inputs(
-    content: Picture, style: Styles, init: Optional[Picture] = None, max_megapixels: float = MAX_MEGAPIXELS
+    content: Union[Picture, PictureFile],
+    style: Styles,
+    init: Union[Picture, PictureFile, None] = None,
+    max_megapixels: float = MAX_MEGAPIXELS,
 ) -> Inputs:
     """Read the pictures of a run. Each file is read once, so that a pipe will do.
 
     Parameters
     ----------
-    content : path or ndarray
+    content : path or ndarray, or PictureFile
         See `nst_graph.images.read_picture`.
     style : path or ndarray, or Style, or sequence of Style
         One picture, or styles with weights and masks.
@@ -144,24 +162,26 @@ def _is_weight(weight: Any) -> bool:
 
 
 def _styles(style: Styles) -> List[Style]:
-    if isinstance(style, Style) or not isinstance(style, (list, tuple)):
+    if isinstance(style, (Style, PictureFile)) or not isinstance(style, (list, tuple)):
         style = [style]  # type: ignore[list-item]
     if not style:
         raise SettingError("a run needs at least one style; the list of styles is empty")
     return [one if isinstance(one, Style) else Style(one) for one in style]
 
 
-def _read(picture: Picture, max_megapixels: float) -> Source:
+def _read(picture: Union[Picture, PictureFile], max_megapixels: float) -> Source:
     if isinstance(picture, (str, os.PathLike)):
         path = os.fsdecode(picture)
-        data = read_file(path)
+        picture = PictureFile(path, read_file(path))
+    if isinstance(picture, PictureFile):
+        path, data = picture
         return Source(decoded(data, path, max_megapixels), hashlib.sha256(data).hexdigest(), path, data)
     pixels = read_picture(picture)
     return Source(pixels, _sha256(pixels))
 
 
-def _read_mask(mask: Picture, max_megapixels: float) -> Source:
-    if isinstance(mask, (str, os.PathLike)):
+def _read_mask(mask: Union[Picture, PictureFile], max_megapixels: float) -> Source:
+    if isinstance(mask, (str, os.PathLike, PictureFile)):
         source = _read(mask, max_megapixels)
         return source._replace(pixels=read_mask(source.pixels, repr(source.path)), data=b"")
     return Source(read_mask(mask), _sha256(mask))

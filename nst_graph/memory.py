@@ -80,14 +80,19 @@ def free(root: str = "/") -> int:
     Notes
     -----
     `needed` is for a whole process. A process that has loaded TensorFlow already, or that has made a run, holds a part
-    of it, so comparing the two there errs on the safe side. Not so with a limit of the address space: TensorFlow takes
-    1.4 to 1.8 GB of addresses more than it takes memory.
+    of it, see `resident`, so comparing the two there errs on the safe side. Not so with a limit of the address space:
+    TensorFlow takes 1.4 to 1.8 GB of addresses more than it takes memory.
     """
     left: List[int] = [psutil.virtual_memory().available]
     if sys.platform == "linux":
         left += _left_in_control_groups(root)
         left += _left_in_address_space()
     return max(min(left), 0)
+
+
+def resident() -> int:
+    """Return the bytes of memory that this process has taken."""
+    return int(psutil.Process().memory_info().rss)
 
 
 def _left_in_control_groups(root: str) -> Iterator[int]:

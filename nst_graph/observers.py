@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 import time
-from typing import Any, Callable, List, NamedTuple, Optional, Tuple
+from typing import Any, Callable, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -169,12 +169,7 @@ class ProgressBar(Observer):
 
     def begin(self, run: Run) -> None:
         """Draw the bar. What this package logs from now on is printed above it."""
-        # Here and not above: a run without a bar does not need it.
-        import tqdm.contrib.logging
-
-        size = {"ncols": 80, "nrows": 24} if _terminal_without_size() else {"dynamic_ncols": True}
-        self._bar = self._resources.enter_context(tqdm.tqdm(total=run.iterations, unit="it", **size))
-        self._resources.enter_context(tqdm.contrib.logging.logging_redirect_tqdm([logging.getLogger("nst_graph")]))
+        self._bar = _drawn_bar(self._resources, total=run.iterations, unit="it")
 
     def step(self, progress: Progress) -> None:
         """Move the bar on."""
@@ -184,6 +179,80 @@ class ProgressBar(Observer):
     def end(self) -> None:
         """Leave the bar as it is and go to the next line."""
         self._resources.close()
+
+
+class BatchBar(Observer):
+    """A bar on standard error for many runs, one after the other or on other machines, with the time that remains.
+
+    A context manager that leaves the bar as it is at the end.
+
+    Parameters
+    ----------
+    work : sequence of float
+        For each run how long it takes, in any unit.
+    """
+
+    def __init__(self, work: Sequence[float]) -> None:
+        self._work = work
+        self._resources = contextlib.ExitStack()
+        self._done = 0  # runs
+        self._before, self._now = 0.0, 0.0  # work of the runs that are done, and with the present one
+
+    def __enter__(self) -> "BatchBar":
+        form = "{desc} {percentage:3.0f}%|{bar}| [{elapsed}<{remaining}]"
+        self._bar = _drawn_bar(self._resources, total=sum(self._work), bar_format=form, smoothing=0)
+        self._draw()
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        self._resources.close()
+
+    def next(self, number: int) -> "BatchBar":
+        """Take note of which run comes next; the bar is its observer."""
+        self._next = self._work[number]
+        return self
+
+    def begin(self, run: Run) -> None:
+        """Take note of the run's stages."""
+        self._run = run
+
+    def step(self, progress: Progress) -> None:
+        """Move the bar on."""
+        done, whole, begin = 0, 0, 0
+        for (width, height), iterations in self._run.stages:
+            done += min(max(progress.iteration + 1 - begin, 0), iterations) * width * height
+            whole += iterations * width * height
+            begin += iterations
+        self._move(self._before + self._next * done / whole)
+
+    def finish(self, number: int) -> None:
+        """Take note that a run is done, or has failed."""
+        self._done += 1
+        self._before += self._work[number]
+        self._move(self._before)
+
+    def print(self, line: str) -> None:
+        """Print a line on standard output, above the bar."""
+        self._bar.write(line)
+
+    def _move(self, work: float) -> None:
+        self._bar.update(work - self._now)
+        self._now = work
+        self._draw()
+
+    def _draw(self) -> None:
+        self._bar.set_description_str(f"{self._done} of {len(self._work)} pictures")
+
+
+def _drawn_bar(resources: contextlib.ExitStack, **options: Any) -> Any:
+    """Draw a bar on standard error. What this package logs is printed above it, until the resources are closed."""
+    # Here and not above: a run without a bar does not need it.
+    import tqdm.contrib.logging
+
+    size = {"ncols": 80, "nrows": 24} if _terminal_without_size() else {"dynamic_ncols": True}
+    bar = resources.enter_context(tqdm.tqdm(**size, **options))
+    resources.enter_context(tqdm.contrib.logging.logging_redirect_tqdm([logging.getLogger("nst_graph")]))
+    return bar
 
 
 def _terminal_without_size() -> bool:

@@ -402,6 +402,30 @@ def check_header(data: bytes, path: str, max_megapixels: float = MAX_MEGAPIXELS)
     PictureError
         If it is no picture, or one that would come out wrong, or larger.
     """
+    width, height = size_of(data, path)
+    if width * height > max_megapixels * 1e6:
+        raise PictureError(
+            f"the picture {path!r} has {width}x{height} pixels, {width * height / 1e6:.0f} megapixels; the limit is "
+            f"{max_megapixels:g}, which --max-megapixels raises"
+        )
+    return _format_of(data, path).name
+
+
+def size_of(data: bytes, path: str) -> Tuple[int, int]:
+    """Return width and height of a picture, as they are before EXIF turns it. Decodes nothing.
+
+    Parameters
+    ----------
+    data : bytes
+        The whole file. Mostly its beginning is enough.
+    path : str
+        Its name, for the error message.
+
+    Raises
+    ------
+    PictureError
+        If it is no picture, or one that would come out wrong.
+    """
     form = _format_of(data, path)
     assert form.size is not None
     try:
@@ -412,12 +436,7 @@ def check_header(data: bytes, path: str, max_megapixels: float = MAX_MEGAPIXELS)
         raise damaged(path) from None
     if width < 1 or height < 1:
         raise damaged(path)
-    if width * height > max_megapixels * 1e6:
-        raise PictureError(
-            f"the picture {path!r} has {width}x{height} pixels, {width * height / 1e6:.0f} megapixels; the limit is "
-            f"{max_megapixels:g}, which --max-megapixels raises"
-        )
-    return form.name
+    return width, height
 
 
 def exif_of_jpeg(data: bytes) -> Tuple[int, int]:

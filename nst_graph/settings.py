@@ -804,6 +804,32 @@ def check_names(names: Iterable[str], known: Sequence[str]) -> None:
             raise SettingError(f"there is no {shown(name)}; {_near(name.lower(), known)}")
 
 
+def checked_names(given: Mapping[str, Any], known: Sequence[str]) -> Dict[str, Any]:
+    """Return constants under their own names in place of their other ones, `alpha` for `content_weight`.
+
+    Parameters
+    ----------
+    given : mapping
+        Values by name.
+    known : sequence of str
+        The names that there may be, without the other ones.
+
+    Raises
+    ------
+    SettingError
+        If a name is unknown, or a constant is given under both names.
+    """
+    aliases = {field.metadata["alias"]: field.name for field in dataclasses.fields(Settings) if field.metadata["alias"]}
+    aliases = {alias: name for alias, name in aliases.items() if name in known}
+    check_names(given, [*known, *aliases])
+    constants = {name: value for name, value in given.items() if name not in aliases}
+    for alias in aliases.keys() & given.keys():
+        if aliases[alias] in constants:
+            raise SettingError(f"{alias} is another name of {aliases[alias]}: give one of the two")
+        constants[aliases[alias]] = given[alias]
+    return constants
+
+
 def _near(name: str, known: Sequence[str]) -> str:
     near = difflib.get_close_matches(name[:100], known)
     return f"did you mean {' or '.join(near)}?" if near else "there are " + ", ".join(known)
@@ -837,6 +863,11 @@ def is_due(iteration: int, every: int, last: Optional[int] = None) -> bool:
     return every > 0 and (iteration % every == 0 or iteration == last)
 
 
+def keyword_names() -> List[str]:
+    """Return the names of the constants that `nst_graph.stylize` takes as keywords."""
+    return [field.name for field in dataclasses.fields(Settings) if field.metadata["keyword"]]
+
+
 def takes_constants(function: _Function) -> _Function:
     """Let a function that takes constants of a run as `**constants` show them in its signature, and check their names.
 
@@ -850,17 +881,11 @@ def takes_constants(function: _Function) -> _Function:
         inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=field.type)
         for field in fields
     ]
-    aliases = {field.metadata["alias"]: field.name for field in fields if field.metadata["alias"]}
-    known = [parameter.name for parameter in own + derived] + list(aliases)
+    known = [parameter.name for parameter in own + derived]
 
     @functools.wraps(function)
     def checked(*values: Any, **keywords: Any) -> Any:
-        check_names(keywords, known)
-        for alias in aliases.keys() & keywords.keys():
-            if aliases[alias] in keywords:
-                raise SettingError(f"{alias} is another name of {aliases[alias]}: give one of the two")
-            keywords[aliases[alias]] = keywords.pop(alias)
-        return function(*values, **keywords)
+        return function(*values, **checked_names(keywords, known))
 
     checked.__signature__ = signature.replace(parameters=own + derived)  # type: ignore[attr-defined]
     return cast(_Function, checked)

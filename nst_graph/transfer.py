@@ -18,7 +18,7 @@ from nst_graph.costs import Costs
 from nst_graph.divergence import Watch
 from nst_graph.errors import CheckpointError, SettingError
 from nst_graph.images import Picture, create_noisy_img, deprocess, enlarged, fitted_size, normalized, resized, scaled
-from nst_graph.inputs import Inputs, Source, Styles, read_inputs
+from nst_graph.inputs import Inputs, PictureFile, Source, Styles, read_inputs
 from nst_graph.masks import layer_mask
 from nst_graph.objective import Objective
 from nst_graph.observers import Callback, Checkpoints, Observer, Progress, Run
@@ -846,7 +846,9 @@ def stylize(
         return transfer.picture()
 
 
-def settings_of(weights: Union[str, Weights], constants: Dict[str, Any], init: Picture = "noise") -> Settings:
+def settings_of(
+    weights: Union[str, Weights], constants: Dict[str, Any], init: Union[Picture, PictureFile] = "noise"
+) -> Settings:
     """Return the settings of a run from Python, which returns its picture and saves it nowhere.
 
     Parameters
@@ -862,7 +864,8 @@ def settings_of(weights: Union[str, Weights], constants: Dict[str, Any], init: P
         If a constant has no valid value, or no effect beside the others.
     """
     source: Any = os.fspath(weights) if isinstance(weights, os.PathLike) else weights
-    start: Any = os.fspath(init) if isinstance(init, os.PathLike) else init
+    start: Any = init.path if isinstance(init, PictureFile) else init
+    start = os.fspath(start) if isinstance(start, os.PathLike) else start
     settings = Settings(
         generated_img_path=None,
         weights=None if isinstance(weights, Weights) else source,

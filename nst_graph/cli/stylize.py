@@ -10,24 +10,14 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, List, NamedTuple, Optiona
 
 import numpy as np
 
+from nst_graph.cli.constants import add_constants, given_constants, settings_for
 from nst_graph.cli.show import stored_record
 from nst_graph.cli.words import file_name, sentence, whole_number
 from nst_graph.errors import CheckpointError, DivergenceError, NSTGraphError, OutputError, SettingError
 from nst_graph.files import check_file, check_folder, real_path
 from nst_graph.program import interruptible, note_unprinted
 from nst_graph.runtimes import choose_runtime, installed
-from nst_graph.settings import (
-    GROUPS,
-    INIT_WORDS,
-    OPTIONS,
-    PRESETS,
-    Settings,
-    check_effects,
-    from_options,
-    is_due,
-    with_preset,
-    word_of,
-)
+from nst_graph.settings import INIT_WORDS, OPTIONS, Settings, check_effects, is_due, with_preset, word_of
 
 if TYPE_CHECKING:
     from nst_graph.observers import SavedPicture
@@ -35,10 +25,6 @@ if TYPE_CHECKING:
     from nst_graph.transfer import Stage
 
 logger = logging.getLogger(__name__)
-
-#: Where the command differs from the article and from Python: neither the pictures' proportions nor the memory of the
-#: machine are known.
-_DEFAULTS: Dict[str, Any] = {"size": 400, "strips": "auto"}
 
 #: What a style or its mask is called that holds for the whole picture.
 _EVERYWHERE = "all"
@@ -56,8 +42,7 @@ class _Plan(NamedTuple):
 
 def _plan(arguments: argparse.Namespace) -> _Plan:
     """Return what the words of the command line ask for, before any picture is read."""
-    given = {option: getattr(arguments, option) for option in OPTIONS if getattr(arguments, option) is not None}
-    chosen = with_preset(arguments.preset, from_options(given))
+    chosen = with_preset(arguments.preset, given_constants(arguments))
     named = [word for word in (arguments.content, arguments.style, arguments.output) if word is not None]
     if arguments.resume is None and len(named) < 3:
         raise SettingError("a run takes CONTENT STYLE OUTPUT; for help: nst-graph stylize --help")
@@ -77,11 +62,10 @@ def _plan(arguments: argparse.Namespace) -> _Plan:
         saved = read_checkpoint(arguments.resume)
         record = saved[1]
         settings = resumed_settings(record, chosen)
+        check_effects(settings, chosen)
     else:
         record = None if arguments.settings_from is None else stored_record(arguments.settings_from)
-        standard = {**_DEFAULTS, **({} if record is None else record.settings)}
-        settings = Settings(**_with_stages({**standard, **chosen}, chosen))
-    check_effects(settings, chosen)
+        settings = settings_for(chosen, record)
     content, output = arguments.content, arguments.output
     if not named and record is not None:
         content, output = record.content.path, record.output
@@ -91,16 +75,6 @@ def _plan(arguments: argparse.Namespace) -> _Plan:
         raise SettingError("the run started from a picture that was no file; name one with --init")
     settings = dataclasses.replace(settings, content_img_path=content, generated_img_path=output)
     return _Plan(settings, content, _styles(arguments, record), output, saved)
-
-
-def _with_stages(constants: Dict[str, Any], chosen: Dict[str, Any]) -> Dict[str, Any]:
-    """Return constants in which the chosen one of stages, size, start size and iterations holds."""
-    stages = chosen.get("stages")
-    if stages is not None and "size" not in chosen:
-        return {**constants, "size": stages[-1][0]}
-    if stages is None and {"size", "start_size", "iterations"} & chosen.keys():
-        return {**constants, "stages": None}  # those of the record
-    return constants
 
 
 def _styles(arguments: argparse.Namespace, record: "Optional[Record]") -> List[Any]:
@@ -375,38 +349,9 @@ def add_to(commands: Any) -> None:
         help=f"where a style is asked for: white is there, black is not; once for each style, `{_EVERYWHERE}` is the "
         "whole picture",
     )
-    _add_settings(stylize)
+    add_constants(stylize)
     _add_files(stylize)
     stylize.set_defaults(run=_stylize)
-
-
-def _add_settings(stylize: argparse.ArgumentParser) -> None:
-    defaults = dataclasses.replace(Settings(), **_DEFAULTS)
-    for title in GROUPS:
-        group = stylize.add_argument_group(title)
-        if title == OPTIONS["--stages"].metadata["group"]:
-            group.add_argument("--preset", metavar="|".join(PRESETS), help=_presets())
-        for option, field in OPTIONS.items():
-            constant = field.metadata
-            if constant["group"] != title:
-                continue
-            what = constant["what"].replace("%", "%%")  # argparse fills in what follows a %
-            names = [option] + (["--" + constant["alias"].replace("_", "-")] if constant["alias"] else [])
-            if not constant["takes"]:
-                group.add_argument(*names, dest=option, action="store_const", const=True, help=what)
-                continue
-            default = word_of(field, getattr(defaults, field.name))
-            what = what if default == "None" else f"{what} ({default})"
-            group.add_argument(*names, dest=option, metavar=constant["takes"], help=what)
-
-
-def _presets() -> str:
-    """Return the presets with the options that they stand for."""
-    options = {field.name: option for option, field in OPTIONS.items()}
-    return "; ".join(
-        f"{name}: " + " ".join(f"{options[constant]} {value}" for constant, value in constants.items())
-        for name, constants in PRESETS.items()
-    )
 
 
 def _add_files(stylize: argparse.ArgumentParser) -> None:

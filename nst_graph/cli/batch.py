@@ -1,0 +1,499 @@
+"""`nst-graph batch`: every content with every style, or a table of pairs; here or on the workers of a cluster."""
+
+import argparse
+import contextlib
+import dataclasses
+import hashlib
+import logging
+import os
+import sys
+import time
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+
+from nst_graph.cli.constants import add_constants, given_constants, settings_for
+from nst_graph.cli.show import stored_record
+from nst_graph.cli.words import file_name, sentence, whole_number
+from nst_graph.errors import NSTGraphError, OutputError, PictureError, SettingError
+from nst_graph.program import Interruption, check_printed, interruptible
+from nst_graph.runtimes import choose_runtime
+from nst_graph.settings import INIT_WORDS, Settings, keyword_names, with_preset
+from nst_graph.worklist import DEFAULT_NAME, Item, check_distinct, crossed, output_of, read_pairs
+
+if TYPE_CHECKING:
+    from nst_graph.batch_table import BatchTable
+    from nst_graph.observers import Observer, Progress, Run
+    from nst_graph.painter import Job, Result
+    from nst_graph.record import File, Record
+
+logger = logging.getLogger(__name__)
+
+#: Exit status of a batch in which pictures failed.
+_SOME_FAILED = 1
+
+#: Bytes at the beginning of a picture file that mostly tell its size.
+_START = 1 << 18
+
+
+class _Picture(NamedTuple):
+    """A picture of the batch, as the words ask for it."""
+
+    item: Item
+    settings: Settings
+    output: str
+    history: Optional[str]
+    plot: Optional[str]
+
+
+def _items(arguments: argparse.Namespace) -> List[Item]:
+    """Return what is to be made, before any picture is read."""
+    styles = [word for words in arguments.styles for word in words]
+    if arguments.pairs is not None:
+        for given, what in ((arguments.contents, "CONTENTS"), (styles, "--style"), (arguments.mask, "--style-mask")):
+            if given:
+                raise SettingError(f"{what} has no effect with --pairs: the table has the pictures")
+        return read_pairs(arguments.pairs)
+    if not arguments.contents and len(styles) > 1:
+        raise SettingError("a batch takes CONTENTS: name them before --style, which takes all words that follow it")
+    if not arguments.contents or not styles:
+        raise SettingError("a batch takes CONTENTS and --style, or --pairs; for help: nst-graph batch --help")
+    return crossed(arguments.contents, styles, arguments.mask, arguments.output)
+
+
+def _pictures(arguments: argparse.Namespace) -> List[_Picture]:
+    """Return the pictures with their settings and files, all checked."""
+    record = None if arguments.settings_from is None else stored_record(arguments.settings_from)
+    common = given_constants(arguments)
+
+    def settings_of(item: Item) -> Settings:
+        chosen = with_preset(item.preset or arguments.preset, {**common, **item.given})
+        settings = settings_for(chosen, record)
+        if settings.init is None:
+            raise SettingError("the run started from a picture that was no file; name one with --init")
+        return settings
+
+    of_most = None
+    pictures = []
+    for item in _items(arguments):
+        try:
+            if item.given or item.preset:
+                settings = settings_of(item)
+            else:
+                settings = of_most = of_most or settings_of(item)
+            names = [
+                None if pattern is None else output_of(item._replace(output=own), pattern, settings, arguments.output)
+                for pattern, own in ((arguments.name, item.output), (arguments.history, None), (arguments.plot, None))
+            ]
+        except SettingError as error:
+            raise SettingError(f"{item.place}: {error}") from None if item.place else error
+        assert names[0] is not None
+        pictures.append(_Picture(item, settings, names[0], names[1], names[2]))
+    return pictures
+
+
+def _check_outputs(arguments: argparse.Namespace, pictures: List[_Picture]) -> None:
+    """Find what could not be written after hours, before the first picture begins."""
+    from nst_graph import figures, images
+    from nst_graph.files import check_file, check_folder
+
+    items = [picture.item for picture in pictures]
+    outputs = [picture.output for picture in pictures]
+    histories = [picture.history for picture in pictures if picture.history is not None]
+    plots = [picture.plot for picture in pictures if picture.plot is not None]
+    files = [*outputs, *histories, *plots]
+    check_distinct(files, items * (len(files) // len(items)))
+    table = _table_path(arguments)
+    # What may fail is the folder or the extension: one file for each pair of both stands for the others.
+    for kind, paths in (("picture", outputs), ("history", histories), ("plot", plots)):
+        for path in {(os.path.dirname(path), os.path.splitext(path)[1]): path for path in paths}.values():
+            if kind == "picture":
+                images.check_output(path, (16, 16), [table])
+            else:
+                check_file(path, [table])
+            if kind == "plot":
+                figures.check_plot(path)
+    check_file(table)
+    if arguments.log_dir is not None:
+        check_folder(arguments.log_dir, [table])
+
+
+def _table_path(arguments: argparse.Namespace) -> str:
+    return os.path.join(arguments.output, "batch.csv")
+
+
+class _Made:
+    """Knows which pictures are there already, made as they are asked for."""
+
+    def __init__(self, table: "BatchTable") -> None:
+        self._table = table
+        self._sources: Dict[str, "Source"] = {}
+
+    def record(self, path: str) -> "Optional[Record]":
+        """Return the record of a picture that is there; None if nothing says what made it."""
+        try:
+            return stored_record(path)
+        except NSTGraphError:
+            return self._table.record(path)  # a picture of a format that holds no settings
+
+    def is_made(self, picture: _Picture, record: "Record") -> bool:
+        """Return whether a picture with this record is the one that is asked for."""
+        try:
+            return not self._asked(picture, record).difference_from(record)
+        except PictureError:
+            return False  # a file that cannot be read, which fails when its turn comes
+
+    def _asked(self, picture: _Picture, record: "Record") -> "Record":
+        """Return the record that the picture is to have."""
+        from nst_graph.inputs import Inputs
+        from nst_graph.record import record_of
+        from nst_graph.transfer import full_size, settled
+
+        item, settings = picture.item, picture.settings
+        content = self._source(item.content)
+        masks = tuple(None if style.mask is None else self._source(str(style.mask)) for style in item.styles)
+        inputs = Inputs(
+            content,
+            tuple(self._source(str(style.picture)) for style in item.styles),
+            tuple(style.weight for style in item.styles),
+            masks,
+            None if settings.init in INIT_WORDS else self._source(str(settings.init)),
+        )
+        # Any seed will do where none is asked for. What `auto` was on the machine that made it, will do too.
+        seed = record.settings["seed"] if settings.seed is None else settings.seed
+        fixed = dataclasses.replace(settings, seed=seed, precision="float32", strips="off")
+        if settings.start_size is not None:
+            fixed = settled(fixed, full_size(fixed, content.pixels), inputs.masked_styles)
+        asked = dataclasses.replace(fixed, precision=settings.precision, strips=settings.strips)
+        return record_of(asked, inputs, "")
+
+    def _source(self, path: str) -> "Source":
+        """Return a picture file as it is before it is decoded: its pixels are all 0."""
+        import numpy as np
+
+        from nst_graph.inputs import Source
+        from nst_graph.picture_files import read_file, size_of
+
+        if path not in self._sources:
+            data = read_file(path)
+            width, height = size_of(data, path)
+            black = np.broadcast_to(np.uint8(0), (height, width, 3))
+            self._sources[path] = Source(black, hashlib.sha256(data).hexdigest(), path)
+        return self._sources[path]
+
+
+def _to_do(
+    arguments: argparse.Namespace, pictures: List[_Picture], table: "BatchTable"
+) -> Tuple[List[_Picture], Dict[str, str]]:
+    """Return what is missing or was made with other settings, and why pictures cannot be made, by output."""
+    made = _Made(table)
+    missing, refused = [], {}
+    for picture in pictures:
+        if arguments.overwrite or not os.path.exists(picture.output):
+            missing.append(picture)
+            continue
+        record = made.record(picture.output)
+        if record is None:
+            refused[picture.output] = "a file is there that is no picture of a batch; --overwrite replaces it"
+        elif not made.is_made(picture, record):
+            missing.append(picture)
+    # Pictures of one size follow one another: a graph is built once for each size, and not all sizes fit into memory.
+    order: Dict[Any, int] = {}
+    groups = [order.setdefault((picture.settings.weights, _size(picture)), len(order)) for picture in missing]
+    return [picture for _, picture in sorted(zip(groups, missing), key=lambda pair: pair[0])], refused
+
+
+def _size(picture: _Picture) -> Any:
+    """Return what tells whether two pictures have the same size; nearly always it does."""
+    from nst_graph.picture_files import open_file, size_of
+
+    settings = picture.settings
+    if not settings.keeps_proportions:
+        return settings.size
+    try:
+        with open_file(picture.item.content) as file:
+            width, height = size_of(file.read(_START), picture.item.content)
+    except (OSError, NSTGraphError):
+        return settings.size
+    return fitted_size((width, height), settings.size, settings.enlarge)
+
+
+def _work(settings: Settings) -> float:
+    """Return how long a picture takes beside others: time is proportional to pixels and iterations."""
+    longest = settings.size if isinstance(settings.size, int) else max(settings.size)
+    stages = settings.stages or ((longest, settings.iterations),)
+    return float(sum(side * side * iterations for side, iterations in stages)) + 1.0
+
+
+class _Results:
+    """Takes the results of a batch: writes each picture with its row, and prints a line.
+
+    Parameters
+    ----------
+    arguments : argparse.Namespace
+        The command line.
+    pictures : sequence of _Picture
+        What is made, in order.
+    table : BatchTable
+        Gets a row for each.
+    """
+
+    def __init__(self, arguments: argparse.Namespace, pictures: Sequence[_Picture], table: "BatchTable") -> None:
+        from nst_graph.observers import BatchBar
+
+        self._arguments, self._pictures, self._table = arguments, pictures, table
+        self._bar = BatchBar([_work(picture.settings) for picture in pictures]) if sys.stderr.isatty() else None
+        self.count = 0
+        self.failed: Dict[str, str] = {}
+
+    def __enter__(self) -> "_Results":
+        if self._bar is not None:
+            self._bar.__enter__()
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        if self._bar is not None:
+            self._bar.__exit__(*exception)
+
+    def observers(self, job: "Job") -> "List[Observer]":
+        """Return what watches the run of a picture in this process."""
+        from nst_graph.observers import NumberedPictures, TensorBoard
+
+        arguments, picture = self._arguments, self._pictures[job.name]
+        watching: "List[Observer]" = [] if self._bar is None else [self._bar.next(job.name)]
+        if arguments.save_every:
+            watching.append(NumberedPictures(picture.output, arguments.save_every))
+        if arguments.log_dir is not None:
+            watching.append(TensorBoard(arguments.log_dir, picture.settings.log_pictures_every))
+        return watching
+
+    def take(self, result: "Result") -> None:
+        """Write what came of a picture."""
+        picture = self._pictures[result.job.name]
+        error = result.error
+        if error is None:
+            try:
+                self._write(result, picture)
+            except OutputError as failure:
+                error = failure
+        self.count += 1
+        if error is not None:
+            self.failed[picture.output] = str(error)
+        self._table.add(_row(result._replace(error=error), picture))
+        what = f"failed: {error}" if error is not None else f"{_costs(result)}{result.seconds:.1f} s"
+        self._print(f"[{self.count}/{len(self._pictures)}] {picture.output}: {what}")
+        if self._bar is not None:
+            self._bar.finish(result.job.name)
+
+    def _write(self, result: "Result", picture: _Picture) -> None:
+        from nst_graph import figures, metadata
+        from nst_graph.csv_rows import to_bytes
+        from nst_graph.images import write_bytes, write_picture
+        from nst_graph.record import to_text
+        from nst_graph.saving import save_last
+
+        assert result.picture is not None and result.record is not None and result.carried is not None
+        text, carried = to_text(result.record._replace(output=picture.output)), result.carried
+
+        def write(pixels: "np.ndarray", path: str) -> None:
+            metadata.write(pixels, path, text, carried)
+
+        save_last(result.picture, picture.output, write_picture if self._arguments.no_metadata else write)
+        if picture.history is not None:
+            columns = ["iteration", *(name.column for name in result.cost_names)]
+            write_bytes(to_bytes([columns, *result.history]), picture.history)
+        if picture.plot is not None:
+            figures.plot_costs(result.cost_names, result.history, picture.plot)
+
+    def _print(self, line: str) -> None:
+        if self._bar is not None:
+            self._bar.print(line)
+        else:
+            print(line, flush=True)
+
+
+def _record(result: "Result", picture: _Picture) -> "Record":
+    from nst_graph.batch_table import planned_record
+
+    if result.record is not None:
+        return result.record._replace(output=picture.output)
+    return planned_record(picture.item, dataclasses.replace(picture.settings, generated_img_path=picture.output))
+
+
+def _outcome(result: "Result", error: Optional[Exception]) -> "Outcome":
+    from nst_graph.batch_table import Outcome
+
+    if error is not None or result.picture is None:
+        return Outcome(seconds=result.seconds, worker=result.worker, error=str(error))
+    height, width = result.picture.shape[:2]
+    costs = {f"{name}_cost": cost for name, cost in result.costs.terms.items()}
+    return Outcome(
+        width=width,
+        height=height,
+        iterations_done=len(result.history),
+        seconds=round(result.seconds, 3),
+        worker=result.worker,
+        **costs,
+    )
+
+
+def _constants(settings: Settings) -> Dict[str, Any]:
+    """Return the constants of a job in which settings differ from the defaults."""
+    names = [name for name in keyword_names() if name not in ("weights", "threads")]
+    chosen = {name: getattr(settings, name) for name in names if getattr(settings, name) != getattr(Settings(), name)}
+    return {**chosen, "init": settings.init}
+
+
+def _batch(arguments: argparse.Namespace) -> None:
+    # Imported here because --help needs neither OpenCV nor TensorFlow.
+    from nst_graph.batch_table import FILE_NAME, BatchTable
+
+    pictures = _pictures(arguments)
+    if arguments.scheduler is not None:
+        for given, option in ((arguments.save_every, "--save-every"), (arguments.log_dir, "--log-dir")):
+            if given is not None:
+                raise SettingError(f"{option} has no effect with --scheduler: only pictures come back; leave it out")
+        from nst_graph import cluster
+
+        cluster.check()
+    else:
+        choose_runtime()
+    table_path = os.path.join(arguments.output, FILE_NAME)
+    _check_outputs(arguments, pictures, table_path)
+    table = BatchTable(table_path)
+    missing, refused = _to_do(arguments, pictures, table)
+    there = len(pictures) - len(missing) - len(refused)
+    if there:
+        logger.info("%d of %d pictures are there already, made with these settings", there, len(pictures))
+    table.begin(picture.output for picture in missing)
+    with interruptible() as interruption, _Results(arguments, missing, table) as results:
+        try:
+            _make(arguments, missing, results, interruption.asked)
+        except ClusterError as error:
+            left = len(missing) - results.count
+            raise ClusterError(f"{error}; {left} pictures are left, which the same command makes") from error
+        finally:
+            table.close()
+    failed = {**refused, **results.failed}
+    for output, reason in failed.items():
+        logger.error("%s: %s", output, reason)
+    if interruption.asked():
+        left = len(missing) - results.count
+        logger.warning("stopped; %d of %d pictures are left, which the same command makes", left, len(pictures))
+        interruption.end()
+    note_unprinted()
+    if failed:
+        logger.error("%d of %d pictures failed, see above and %s", len(failed), len(pictures), table_path)
+        raise SystemExit(_SOME_FAILED)
+
+
+def _make(
+    arguments: argparse.Namespace, pictures: Sequence[_Picture], results: _Results, stop: Callable[[], bool]
+) -> None:
+    """Make the pictures, those with the same weights together."""
+    from nst_graph.batch import stylize_many
+    from nst_graph.painter import Job
+
+    def jobs(numbers: Sequence[int]) -> "Iterator[Job]":
+        for number in numbers:
+            item, settings = pictures[number].item, pictures[number].settings
+            yield Job(item.content, list(item.styles), _constants(settings), number)
+
+    by_weights: Dict[str, List[int]] = {}
+    for number, picture in enumerate(pictures):
+        by_weights.setdefault(str(picture.settings.weights), []).append(number)
+    for weights, numbers in by_weights.items():
+        if stop():
+            return
+        made = stylize_many(
+            jobs(numbers),
+            weights=weights,
+            threads=pictures[numbers[0]].settings.threads,
+            scheduler=arguments.scheduler,
+            memory_check=not arguments.no_memory_check,
+            observers=results.observers,
+            stop=stop,
+        )
+        for result in made:
+            results.take(result)
+
+
+def add_to(commands: Any) -> None:
+    """Add the subcommand to those of a parser."""
+    about = "paint many pictures: every content with every style, or the pairs of a table"
+    batch = commands.add_parser("batch", help=about, description=sentence(about))
+    batch.add_argument("contents", metavar="CONTENTS", nargs="*", help="picture files, folders or patterns like 'a/*.jpg'")
+    what = batch.add_argument_group("which pictures")
+    what.add_argument(
+        "--style",
+        dest="styles",
+        metavar="FILE_OR_FOLDER",
+        nargs="+",
+        action="append",
+        default=[],
+        help="style pictures likewise; every content is painted in each of them",
+    )
+    what.add_argument(
+        "--style-mask", dest="mask", metavar="FILE", type=file_name, help="where the style is asked for, in all pictures"
+    )
+    what.add_argument(
+        "--pairs",
+        metavar="FILE.csv",
+        type=file_name,
+        help="table with the columns content, style, output, and any option of this command for pictures of their own",
+    )
+    what.add_argument(
+        "--output", metavar="FOLDER", type=file_name, required=True, help="folder of the pictures, and of batch.csv"
+    )
+    what.add_argument(
+        "--name",
+        metavar="PATTERN",
+        type=file_name,
+        default=DEFAULT_NAME,
+        help=f"names of the pictures: fields are content, style, content_type, content_folder and all options "
+        f"({DEFAULT_NAME})",
+    )
+    where = batch.add_argument_group("a cluster")
+    where.add_argument(
+        "--scheduler",
+        metavar="tcp://HOST:PORT|FILE",
+        type=file_name,
+        help="make the pictures on the workers of a Dask cluster: address of its scheduler, or its scheduler file",
+    )
+    add_constants(batch)
+    repeat = batch.add_argument_group("repeating")
+    repeat.add_argument(
+        "--settings-from",
+        metavar="FILE",
+        type=file_name,
+        help="take the settings that are stored in a picture, or from `nst-graph show`",
+    )
+    repeat.add_argument(
+        "--no-metadata", action="store_true", help="store neither settings nor the content's EXIF in the pictures"
+    )
+    files = batch.add_argument_group("files and watching")
+    files.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="make all pictures again, and replace files that are no pictures of a batch",
+    )
+    files.add_argument(
+        "--save-every",
+        metavar="N",
+        type=whole_number(1, 999_999_999),
+        help="also keep each picture every N iterations, as NAME_0000 and so on",
+    )
+    files.add_argument(
+        "--history",
+        metavar="PATTERN.csv",
+        type=file_name,
+        help="write the costs of every iteration, for each picture to a file with a name like that of --name",
+    )
+    files.add_argument(
+        "--plot", metavar="PATTERN.png", type=file_name, help="plot the costs of each picture likewise"
+    )
+    files.add_argument(
+        "--log-dir", metavar="DIR", type=file_name, help="folder for TensorBoard logs; without it there are none"
+    )
+    files.add_argument(
+        "--no-memory-check", action="store_true", help="run even if the memory that is free seems not to suffice"
+    )
+    batch.set_defaults(run=_batch)
