@@ -108,6 +108,27 @@ class Inputs(NamedTuple):
         return len(self.styles) if any(mask is not None for mask in self.masks) else 0
 
 
+def style_from_word(word: str, weight: float = 1.0) -> Style:
+    """Return the style that `FILE` or `FILE:WEIGHT` names; `read_inputs` checks the weight.
+
+    A file whose own name ends like a weight is meant as a file.
+
+    Parameters
+    ----------
+    word : str
+        The picture's path, perhaps with a weight.
+    weight : float
+        The weight of a style that is named without one.
+    """
+    path, colon, number = word.rpartition(":")
+    if not colon or not path or os.path.exists(word):
+        return Style(word, weight)
+    try:
+        return Style(path, float(number))
+    except ValueError:
+        return Style(word, weight)
+
+
 def read_inputs(
     content: Union[Picture, PictureFile],
     style: Styles,

@@ -79,16 +79,16 @@ def _plan(arguments: argparse.Namespace) -> _Plan:
 
 def _styles(arguments: argparse.Namespace, record: "Optional[Record]") -> List[Any]:
     """Return the styles: those of the command line, and what it leaves out from the record."""
-    from nst_graph.inputs import Style
+    from nst_graph.inputs import style_from_word
 
     words = ([] if arguments.style is None else [arguments.style]) + arguments.more_styles
     if record is None or len(words) > 1:
-        styles = [Style(*_file_and_weight(word)) for word in words]
+        styles = [style_from_word(word) for word in words]
     elif words:
         # Another picture in the place of the first style; what else was said of the styles holds.
-        path, weight = _file_and_weight(words[0], record.weights[0])
-        first, *others = record.style_arguments(path)
-        styles = [first._replace(weight=weight), *others]
+        named = style_from_word(words[0], record.weights[0])
+        first, *others = record.style_arguments(str(named.picture))
+        styles = [first._replace(weight=named.weight), *others]
     else:
         styles = record.style_arguments()
     if arguments.masks:
@@ -100,17 +100,6 @@ def _styles(arguments: argparse.Namespace, record: "Optional[Record]") -> List[A
         masks = [None if mask == _EVERYWHERE else mask for mask in arguments.masks]
         styles = [style._replace(mask=mask) for style, mask in zip(styles, masks)]
     return styles
-
-
-def _file_and_weight(word: str, weight: float = 1.0) -> Tuple[str, float]:
-    """Split FILE:WEIGHT. A file whose own name ends like that is meant as a file."""
-    path, colon, number = word.rpartition(":")
-    if not colon or not path or os.path.exists(word):
-        return word, weight
-    try:
-        return path, float(number)
-    except ValueError:
-        return word, weight
 
 
 def _check_outputs(arguments: argparse.Namespace, plan: _Plan, record: "Record", size: Tuple[int, int]) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 import nst_graph
 from nst_graph.errors import PictureError, SettingError
-from nst_graph.inputs import Style, read_inputs
+from nst_graph.inputs import Style, read_inputs, style_from_word
 
 
 @pytest.fixture
@@ -161,3 +161,21 @@ def test_an_array_that_is_no_picture_is_refused(picture, array):
     for content, style in ((array, picture), (picture, array), (picture, Style(array))):
         with pytest.raises(PictureError, match="must be uint8"):
             read_inputs(content, style)
+
+
+@pytest.mark.parametrize(
+    ("word", "style"),
+    [
+        ("a.png", Style("a.png", 3.0)),
+        ("a.png:2", Style("a.png", 2.0)),
+        ("c:/a.png", Style("c:/a.png", 3.0)),
+        ("c:/a.png:0.5", Style("c:/a.png", 0.5)),
+        (":2", Style(":2", 3.0)),
+        ("there:2", Style("there:2", 3.0)),
+        ("there:2:4", Style("there:2", 4.0)),
+    ],
+)
+def test_a_word_names_a_style_and_its_weight(word, style, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "there:2").write_bytes(b"")
+    assert style_from_word(word, 3.0) == style
