@@ -160,11 +160,7 @@ def read_inputs(
         If there is no style, or a weight is not above 0.
     """
     styles = _styles(style)
-    for number, one in enumerate(styles, start=1):
-        if not _is_weight(one.weight):
-            raise SettingError(f"the weight of style {number} must be a number above 0, not {shown(one.weight)}")
-    if not math.isfinite(sum(float(one.weight) for one in styles)):
-        raise SettingError("the weights of the styles have no finite sum; give smaller ones")
+    check_weights(styles)
     read = functools.partial(_read, max_megapixels=max_megapixels)
     return Inputs(
         content=read(content),
@@ -173,6 +169,15 @@ def read_inputs(
         masks=tuple(None if one.mask is None else _read_mask(one.mask, max_megapixels) for one in styles),
         init=None if init is None else read(init),
     )
+
+
+def check_weights(styles: Sequence[Style]) -> None:
+    """Raise SettingError if the weight of a style is not above 0, or all of them have no finite sum."""
+    for number, one in enumerate(styles, start=1):
+        if not _is_weight(one.weight):
+            raise SettingError(f"the weight of style {number} must be a number above 0, not {shown(one.weight)}")
+    if not math.isfinite(sum(float(one.weight) for one in styles)):
+        raise SettingError("the weights of the styles have no finite sum; give smaller ones")
 
 
 def _is_weight(weight: Any) -> bool:

@@ -1,8 +1,6 @@
 """Observers of a run: lines, a progress bar, saved pictures, checkpoints, TensorBoard, the history of the costs."""
 
 import contextlib
-import csv
-import io
 import logging
 import os
 import sys
@@ -13,8 +11,9 @@ import numpy as np
 
 from nst_graph.checkpoint import State, write_checkpoint
 from nst_graph.costs import CostName, Costs
+from nst_graph.csv_rows import AppendedRows
 from nst_graph.event_log import EventLog
-from nst_graph.files import Repeated, replacing
+from nst_graph.files import Repeated
 from nst_graph.images import check_output, write_picture
 from nst_graph.record import Record
 from nst_graph.settings import Settings, check_every, is_due
@@ -461,11 +460,7 @@ class History(Observer):
         self._repeated = Repeated()
         self.names: Tuple[CostName, ...] = ()
         self.rows: List[List[Any]] = []
-        self._forget_file()
-
-    def _forget_file(self) -> None:
-        self._written = 0  # rows in the file
-        self._size = -1  # its size in bytes
+        self._file: Optional[AppendedRows] = None
 
     @property
     def columns(self) -> List[str]:
@@ -476,7 +471,8 @@ class History(Observer):
         """Take the names of the costs, and forget an earlier run."""
         self.names = run.cost_names
         self.rows = []
-        self._forget_file()
+        if self._path is not None:
+            self._file = AppendedRows(self._path)
 
     def step(self, progress: Progress) -> None:
         """Keep the costs, and write them."""
@@ -484,8 +480,8 @@ class History(Observer):
         if not self.rows and self._resumed and self._path is not None:
             self.rows = self._rows_before(self._path, progress.iteration)
         self.rows.append(row)
-        if self._path is not None:
-            self._repeated.attempt(f"the history {self._path!r}", self._write, self._path)
+        if self._file is not None:
+            self._repeated.attempt(f"the history {self._path!r}", self._file.write, self.columns, self.rows)
 
     def _rows_before(self, path: str, iteration: int) -> List[List[Any]]:
         """Return the rows of the file up to an iteration, without what a killed process has left of a row."""
@@ -505,44 +501,6 @@ class History(Observer):
                 break
             rows.append(row)
         return rows
-
-    def _write(self, path: str) -> None:
-        """Write the rows that the file does not have yet: at its end, or with all others if it is another file now."""
-        try:
-            self._append(path)
-        except FileNotFoundError:
-            self._size = -1
-        if self._size < 0:
-            data = _csv([self.columns, *self.rows])
-            with replacing(path) as temporary, open(temporary, "wb") as file:
-                file.write(data)
-            self._size = len(data)
-        self._written = len(self.rows)
-
-    def _append(self, path: str) -> None:
-        if self._size < 0:
-            return
-        # Opened anew each time, so that what was written survives whatever ends the program. Not buffered: a row is
-        # written by one call, which a signal does not divide.
-        with open(path, "r+b", buffering=0) as file:
-            if file.seek(0, os.SEEK_END) != self._size:
-                self._size = -1
-                return
-            data = _csv(self.rows[self._written :])
-            written = 0
-            try:
-                while written < len(data):
-                    written += file.write(data[written:])
-            except OSError:
-                file.truncate(self._size)  # a part of a row, on a full disk
-                raise
-        self._size += len(data)
-
-
-def _csv(rows: List[List[Any]]) -> bytes:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue().encode()
 
 
 class Announcement(Observer):

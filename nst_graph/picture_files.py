@@ -185,12 +185,15 @@ class _Format(NamedTuple):
         Takes a whole file and returns width and height, without decoding a pixel. None if it is not read.
     refused : str
         Why it is not read.
+    extensions : str
+        What names of its files end in.
     """
 
     start: bytes
     name: str
     size: Optional[Callable[[bytes], Tuple[int, int]]]
     refused: str = ""
+    extensions: str = ""
 
 
 class _Refused(Exception):
@@ -350,20 +353,23 @@ def _at(position: int, layout: str) -> Callable[[bytes], Tuple[int, int]]:
 
 
 _FORMATS = (
-    _Format(rb"\xff\xd8\xff", "JPEG", _jpeg_size),
-    _Format(rb"\x89PNG\r\n\x1a\n", "PNG", _png_size),
-    _Format(rb"RIFF....WEBP", "WebP", _webp_size),
-    _Format(rb"II\*\0|MM\0\*", "TIFF", _tiff_size),
-    _Format(rb"BM", "BMP", _bmp_size),
-    _Format(rb"GIF8[79]a", "GIF", _at(6, "<HH")),
-    _Format(rb"P[1-6]\s", "PNM", _pnm_size),
-    _Format(rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51", "JPEG 2000", _jpeg_2000_size),
-    _Format(rb"\x59\xa6\x6a\x95", "Sun raster", _at(4, ">II")),
+    _Format(rb"\xff\xd8\xff", "JPEG", _jpeg_size, extensions=".jpg .jpeg .jpe .jfif"),
+    _Format(rb"\x89PNG\r\n\x1a\n", "PNG", _png_size, extensions=".png"),
+    _Format(rb"RIFF....WEBP", "WebP", _webp_size, extensions=".webp"),
+    _Format(rb"II\*\0|MM\0\*", "TIFF", _tiff_size, extensions=".tif .tiff"),
+    _Format(rb"BM", "BMP", _bmp_size, extensions=".bmp .dib"),
+    _Format(rb"GIF8[79]a", "GIF", _at(6, "<HH"), extensions=".gif"),
+    _Format(rb"P[1-6]\s", "PNM", _pnm_size, extensions=".pnm .pbm .pgm .ppm"),
+    _Format(rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51", "JPEG 2000", _jpeg_2000_size, extensions=".jp2 .j2k .j2c .jpc"),
+    _Format(rb"\x59\xa6\x6a\x95", "Sun raster", _at(4, ">II"), extensions=".ras .sr"),
     _Format(rb"P[Ff]\s", "PFM", None, _FLOATS),
     _Format(rb"#\?R(ADIANCE|GBE)", "Radiance HDR", None, _FLOATS),
     _Format(rb"\x76\x2f\x31\x01", "OpenEXR", None, _FLOATS),
     _Format(rb"P7\s", "PAM", None, "comes out in wrong colours; convert it to PNG first"),
 )
+
+#: What names of picture files end in that are read, in lower case. A file that is named itself may be called anything.
+EXTENSIONS = frozenset(extension for form in _FORMATS for extension in form.extensions.split())
 
 
 def _format_of(start: bytes, path: str) -> _Format:

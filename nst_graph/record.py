@@ -25,7 +25,8 @@ LARGEST_TEXT = 1 << 20
 #: Digits of a whole number. A seed has 10; reading many takes time with their square.
 _MOST_DIGITS = 400
 
-_NAMES = [field.name for field in dataclasses.fields(Settings) if field.name not in _LEFT_OUT]
+#: What a record says of the settings: attributes of `Settings`.
+NAMES = [field.name for field in dataclasses.fields(Settings) if field.name not in _LEFT_OUT]
 
 
 class File(NamedTuple):
@@ -159,7 +160,7 @@ def record_of(settings: Settings, inputs: Inputs, tensorflow: str, weights: str 
     )
     assert content is not None
     return Record(
-        settings={**{name: getattr(settings, name) for name in _NAMES}, "weights": weights or settings.weights},
+        settings={**{name: getattr(settings, name) for name in NAMES}, "weights": weights or settings.weights},
         content=content,
         styles=tuple(file for file in others if file is not None),
         weights=inputs.weights,
@@ -233,14 +234,14 @@ def from_text(text: str, name: str) -> Record:
             output=_checked_name(entries["output"]["file"]),
             versions={key: value for key, value in entries.items() if isinstance(value, str)},
         )
-        check_names(record.settings, _NAMES)
+        check_names(record.settings, NAMES)
     except SettingError:
         raise
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
         problem = reprlib.repr(str(error)) if not isinstance(error, KeyError) else f"no {error}"
         raise SettingError(f"{name!r} does not hold the settings of a run ({problem})") from None
     standard = Settings(**record.settings)
-    return record._replace(settings={name: getattr(standard, name) for name in _NAMES})
+    return record._replace(settings={name: getattr(standard, name) for name in NAMES})
 
 
 def _whole(digits: str) -> int:

@@ -286,6 +286,9 @@ GROUPS = ("size", "costs", "layers", "start and optimiser", "stages, speed and m
 #: Values of `init` that name no file.
 INIT_WORDS = ("noise", "content", "style")
 
+#: What a style or its mask is called that holds for the whole picture, where the path of a mask may stand.
+EVERYWHERE = "all"
+
 #: OpenCV reads and writes no longer one: some picture formats have 15 bits for it.
 LONGEST_SIDE = 32766
 

@@ -6,7 +6,7 @@ import logging
 import os
 import shlex
 import sys
-from typing import TYPE_CHECKING, Any, Callable, Dict, List, NamedTuple, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Callable, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from nst_graph.errors import CheckpointError, DivergenceError, NSTGraphError, Ou
 from nst_graph.files import check_file, check_folder, real_path
 from nst_graph.program import interruptible, note_unprinted
 from nst_graph.runtimes import choose_runtime, installed
-from nst_graph.settings import INIT_WORDS, OPTIONS, Settings, check_effects, is_due, with_preset, word_of
+from nst_graph.settings import EVERYWHERE, INIT_WORDS, OPTIONS, Settings, check_effects, is_due, with_preset, word_of
 
 if TYPE_CHECKING:
     from nst_graph.observers import SavedPicture
@@ -25,9 +25,6 @@ if TYPE_CHECKING:
     from nst_graph.transfer import Stage
 
 logger = logging.getLogger(__name__)
-
-#: What a style or its mask is called that holds for the whole picture.
-_EVERYWHERE = "all"
 
 
 class _Plan(NamedTuple):
@@ -95,9 +92,9 @@ def _styles(arguments: argparse.Namespace, record: "Optional[Record]") -> List[A
         if len(arguments.masks) != len(styles):
             raise SettingError(
                 f"--style-mask must be given once for each style, in their order: there are {len(styles)} styles and "
-                f"{len(arguments.masks)} masks; `{_EVERYWHERE}` is the mask of a style for the whole picture"
+                f"{len(arguments.masks)} masks; `{EVERYWHERE}` is the mask of a style for the whole picture"
             )
-        masks = [None if mask == _EVERYWHERE else mask for mask in arguments.masks]
+        masks = [None if mask == EVERYWHERE else mask for mask in arguments.masks]
         styles = [style._replace(mask=mask) for style, mask in zip(styles, masks)]
     return styles
 
@@ -335,7 +332,7 @@ def add_to(commands: Any) -> None:
         metavar="FILE",
         action="append",
         default=[],
-        help=f"where a style is asked for: white is there, black is not; once for each style, `{_EVERYWHERE}` is the "
+        help=f"where a style is asked for: white is there, black is not; once for each style, `{EVERYWHERE}` is the "
         "whole picture",
     )
     add_constants(stylize)

@@ -9,7 +9,7 @@ import pytest
 
 from nst_graph import files
 from nst_graph.errors import OutputError
-from nst_graph.files import Dispensable, Repeated, check_file, check_folder, replacing
+from nst_graph.files import Dispensable, Repeated, check_file, check_folder, real_path, real_paths, replacing
 from tests import ROOT
 
 
@@ -326,3 +326,13 @@ class TestCheckFile:
         with pytest.raises(OutputError, match="File name too long"):
             check_file(str(tmp_path / ("x" * 252 + ".png")))
         assert os.listdir(str(tmp_path)) == []
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links are those of POSIX")
+def test_many_real_paths_are_those_of_each(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a").mkdir()
+    (tmp_path / "link").symlink_to("a")
+    (tmp_path / "a" / "file").symlink_to("../gone")
+    paths = ["a/file", "link/x", "a/x", "./link/../a/x", "x", "", ".", "link", "link/", "link/..", "/", "/x", "gone/x/y"]
+    assert real_paths(iter(paths)) == [real_path(path) for path in paths]

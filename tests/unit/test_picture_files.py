@@ -264,3 +264,8 @@ class TestMissingRows:
         path = tmp_path / "x.jpg"
         path.write_bytes(encoded(picture[..., 0] if grey else picture, ".jpg", *FORMS[form]))
         assert read_picture(path).shape == picture.shape
+
+
+def test_every_format_that_is_read_has_extensions():
+    assert all(bool(form.extensions) == (form.size is not None) for form in picture_files._FORMATS)
+    assert {".jpg", ".jpeg", ".png", ".webp", ".tif", ".bmp", ".gif", ".ppm", ".jp2"} <= picture_files.EXTENSIONS
