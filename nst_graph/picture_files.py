@@ -75,6 +75,8 @@ def open_file(path: str, what: str = "picture", error: Type[NSTGraphError] = Pic
         if not (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)):
             raise error(f"{path!r} is a device, not a {what}; name a file")
         return io.BytesIO(_read_pipe(descriptor, path))
+    except error:  # which may be an OSError itself
+        raise
     except OSError as problem:
         raise error(f"the {what} {path!r} cannot be read: {problem.strerror}") from problem
     except PictureError as problem:

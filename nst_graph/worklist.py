@@ -379,7 +379,7 @@ class _Reader:
         self._path, self._columns, self._names = path, columns, names
         # The values of a column are mostly the same few.
         self._values = functools.lru_cache(maxsize=1000)(lambda option, text: from_options({option: text}))
-        self._is_own_table = _is_own_table(names)
+        self._is_own_table = is_batch_table(names)
         try:
             data.decode()
             self._is_utf8 = True
@@ -440,8 +440,8 @@ class _Reader:
         return tuple(styles)
 
 
-def _is_own_table(names: Sequence[str]) -> bool:
-    """Whether a table was written by a batch: then it has whole rows, and a row that is cut asks for nothing."""
+def is_batch_table(names: Sequence[str]) -> bool:
+    """Return whether a table with columns of these names was written by a batch. Such a table has whole rows only."""
     return set(RESULT_COLUMNS) <= {name.strip() for name in names}
 
 

@@ -334,5 +334,19 @@ def test_many_real_paths_are_those_of_each(tmp_path, monkeypatch):
     (tmp_path / "a").mkdir()
     (tmp_path / "link").symlink_to("a")
     (tmp_path / "a" / "file").symlink_to("../gone")
-    paths = ["a/file", "link/x", "a/x", "./link/../a/x", "x", "", ".", "link", "link/", "link/..", "/", "/x", "gone/x/y"]
+    paths = [
+        "a/file",
+        "link/x",
+        "a/x",
+        "./link/../a/x",
+        "x",
+        "",
+        ".",
+        "link",
+        "link/",
+        "link/..",
+        "/",
+        "/x",
+        "gone/x/y",
+    ]
     assert real_paths(iter(paths)) == [real_path(path) for path in paths]
