@@ -274,7 +274,7 @@ class BatchTable:
         self._own: Set[str] = set()  # pictures of this call, by their real paths
         self._rows, lost = self._read()
         if lost:
-            logger.warning("%d rows of %r cannot be read; their pictures may be made again", lost, path)
+            logger.warning("rows of %r that cannot be read: %d; their pictures may be made again", path, lost)
         self._count = dict(_FEWEST)
         self._laid: List[List[str]] = []  # the rows as the file has them
 

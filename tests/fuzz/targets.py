@@ -1,7 +1,9 @@
 """What is fuzzed: how each reader is called, what it may take, and what it is fed with."""
 
+import contextlib
 import io
 import json
+import logging
 import os
 import pathlib
 import pickle
@@ -15,8 +17,9 @@ import numpy as np
 from hypothesis import strategies as st
 from PIL import Image
 
-from nst_graph import checkpoint, images, metadata, settings, weights
+from nst_graph import batch_table, checkpoint, images, metadata, settings, weights, worklist
 from nst_graph.checkpoint import State
+from nst_graph.csv_rows import to_bytes
 from nst_graph.errors import NSTGraphError, PictureError
 from nst_graph.inputs import read_inputs
 from nst_graph.record import from_text, record_of, to_text
@@ -493,6 +496,113 @@ class Pickles(Target):
         return 100 * length
 
 
+def _table_of(columns, cells):
+    """Return a strategy for the bytes of tables with some of these columns."""
+    return st.lists(columns, min_size=1, max_size=6).flatmap(
+        lambda names: st.lists(st.tuples(*[cells] * len(names)), max_size=4).map(lambda rows: to_bytes([names, *rows]))
+    )
+
+
+_CSV_TOKENS = [
+    b",",
+    b'"',
+    b'""',
+    b"\n",
+    b"\r",
+    b"\r\n",
+    b"\xef\xbb\xbf",
+    b"\xff",
+    b"\0",
+    b";",
+    b"style,",
+    b":1",
+    b"./=",
+]
+
+
+class Pairs(_Files):
+    """`nst_graph.worklist.read_pairs`, and the names of what such a table asks for, which may be patterns."""
+
+    share = 2
+
+    def __init__(self):
+        self.seeds = [
+            b"content,style\na.png,b.png\n",
+            b"\xef\xbb\xbfcontent,style,style,style-mask,output,preset,alpha,Enlarge\r\n"
+            b'"a, b",c:2,d,all,e.png,fast,3,True\r\n',
+            b"content,style,output\na.png,b.png,x.png\na.png,c/d.png,{content}_{style_folder}_{tv-weight}.png\n",
+        ]
+        options = [option.lstrip("-") for option in settings.OPTIONS]
+        columns = st.sampled_from(["content", "style", "style-mask", "output", "preset", *options]) | words
+        names = st.sampled_from(
+            ["a.png", "../{content}.png", "{init}/x.png", "x/../..", "{alpha}", "{", "{content.x}.png"]
+        )
+        table = _table_of(columns, words | names)
+        whole = table.map(lambda data: b"content,style," + data.replace(b"\n", b"\na.png,b.png,"))
+        self.inputs = damaged(self.seeds, _CSV_TOKENS) | table | whole
+
+    def read(self, path):
+        items = worklist.read_pairs(path)
+        if not items or not all(item.content and item.styles for item in items):
+            return repr(items)
+        for item in items:
+            pattern = worklist.DEFAULT_NAME if item.output is None else item.output
+            output = worklist.output_of(item._replace(output=None), pattern, Settings(), "out")
+            if not os.path.abspath(output).startswith(os.path.abspath("out") + os.sep):
+                return f"{output!r} is not in the folder"
+        return None
+
+    def most_memory(self, length):
+        return 300 * length
+
+
+class Tables(_Files):
+    """The reader of `nst_graph.batch_table`, and the records of its rows."""
+
+    def __init__(self):
+        # Rows that cannot be read are told, which is no finding.
+        logging.getLogger(batch_table.__name__).addHandler(logging.NullHandler())
+        masked = _RECORD._replace(masks=(_RECORD.content,), output="x.bmp")
+        named = _RECORD._replace(
+            content=_RECORD.content._replace(path="=a.png"),
+            styles=(_RECORD.content._replace(path="b:2.png"),) * 2,
+            weights=(1.0, 0.1),
+            masks=(None, None),
+            settings={**_RECORD.settings, "init": "c.png", "vgg_imagenet_means": (1.0, 2.0, 3.0)},
+            init=_RECORD.content,
+            output="y.bmp",
+        )
+        table = batch_table.BatchTable("seed.csv")
+        table.begin([])
+        table.add(masked, batch_table.Outcome(40, 30, 7, 1.5, 0.1))
+        table.add(named, batch_table.Outcome(error="=none"))
+        self.seeds = [pathlib.Path("seed.csv").read_bytes()]
+        os.remove("seed.csv")
+        header, row, _ = self.seeds[0].decode().split("\n", 2)
+        names, cells = header.split(","), row.split(",")
+
+        def changed(changes):
+            return to_bytes([names, [changes.get(number, cell) for number, cell in enumerate(cells)]])
+
+        self.inputs = damaged(self.seeds, _CSV_TOKENS) | st.dictionaries(
+            st.integers(0, len(names) - 2), words | st.sampled_from(["./=", "././None", ":1", "a:nan"]), max_size=3
+        ).map(changed)
+
+    def read(self, path):
+        for row in batch_table.BatchTable(path)._rows.values():
+            found = None
+            with contextlib.suppress(NSTGraphError):
+                found = batch_table.record_of_row(row)
+            if found is not None:
+                again = batch_table.record_of_row(batch_table.row_of(found, batch_table.Outcome()))
+                if repr(again) != repr(found):
+                    return f"it changes when it is written and read again: {found} {again}"
+        return None
+
+    def most_memory(self, length):
+        return 300 * length
+
+
 def _torch_file():
     """Return a file of PyTorch's old format with two tensors."""
 
@@ -635,6 +745,8 @@ TARGETS = {
     "constants": Constants,
     "checkpoint": Checkpoints,
     "pickle": Pickles,
+    "pairs": Pairs,
+    "table": Tables,
     "weights": WeightsFiles,
     "planted": Planted,
 }
