@@ -13,9 +13,11 @@ __version__ = "0.1.0"
 _HOMES = {
     "Adam": "optimisers",
     "CheckpointError": "errors",
+    "ClusterError": "errors",
     "CostName": "costs",
     "Costs": "costs",
     "DivergenceError": "errors",
+    "Job": "painter",
     "LBFGS": "optimisers",
     "NSTGraphError": "errors",
     "Objective": "objective",
@@ -23,6 +25,7 @@ _HOMES = {
     "OutputError": "errors",
     "PictureError": "errors",
     "Progress": "observers",
+    "Result": "painter",
     "Run": "observers",
     "RuntimeMissingError": "errors",
     "SettingError": "errors",
@@ -44,6 +47,7 @@ _HOMES = {
     "save_img": "images",
     "style_cost": "costs",
     "stylize": "transfer",
+    "stylize_many": "batch",
     "total_cost": "costs",
 }
 

@@ -66,5 +66,9 @@ class RuntimeMissingError(NSTGraphError, ImportError):
     """A required library is missing or does not fit: TensorFlow, its Keras, OpenCV or Matplotlib."""
 
 
+class ClusterError(NSTGraphError, ConnectionError):
+    """A cluster that cannot be reached, or does not answer any more, or whose workers died of a picture."""
+
+
 class DivergenceError(NSTGraphError, ArithmeticError):
     """A run whose costs or pixels became infinite or NaN. Nothing on the disk is replaced by its image."""

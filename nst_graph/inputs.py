@@ -159,7 +159,7 @@ def read_inputs(
     SettingError
         If there is no style, or a weight is not above 0.
     """
-    styles = _styles(style)
+    styles = as_styles(style)
     check_weights(styles)
     read = functools.partial(_read, max_megapixels=max_megapixels)
     return Inputs(
@@ -187,7 +187,8 @@ def _is_weight(weight: Any) -> bool:
         return False
 
 
-def _styles(style: Styles) -> List[Style]:
+def as_styles(style: Styles) -> List[Style]:
+    """Return what a run takes as its style as a list; raise SettingError if it is empty."""
     if isinstance(style, (Style, PictureFile)) or not isinstance(style, (list, tuple)):
         style = [style]  # type: ignore[list-item]
     if not style:

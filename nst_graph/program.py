@@ -46,6 +46,8 @@ def set_up(name: Optional[str] = None) -> None:
     notices = logging.StreamHandler()
     notices.setFormatter(_OneLine())
     package = logging.getLogger("nst_graph")
+    # One handler, also where one process calls two commands.
+    package.handlers = [handler for handler in package.handlers if not isinstance(handler.formatter, _OneLine)]
     package.addHandler(notices)
     package.setLevel(logging.INFO)
     package.propagate = False  # TensorFlow 1.15 gives the root logger a handler that would print it again

@@ -1,29 +1,30 @@
 """`nst-graph batch`: every content with every style, or a table of pairs; here or on the workers of a cluster."""
 
 import argparse
-import contextlib
 import dataclasses
+import functools
 import hashlib
 import logging
 import os
 import sys
-import time
 from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 from nst_graph.cli.constants import add_constants, given_constants, settings_for
 from nst_graph.cli.show import stored_record
 from nst_graph.cli.words import file_name, sentence, whole_number
-from nst_graph.errors import NSTGraphError, OutputError, PictureError, SettingError
-from nst_graph.program import Interruption, check_printed, interruptible
+from nst_graph.errors import ClusterError, NSTGraphError, PictureError, SettingError
+from nst_graph.files import check_file, check_folder
+from nst_graph.program import interruptible, note_unprinted
 from nst_graph.runtimes import choose_runtime
 from nst_graph.settings import INIT_WORDS, Settings, keyword_names, with_preset
 from nst_graph.worklist import DEFAULT_NAME, Item, check_distinct, crossed, output_of, read_pairs
 
 if TYPE_CHECKING:
-    from nst_graph.batch_table import BatchTable
-    from nst_graph.observers import Observer, Progress, Run
+    from nst_graph.batch_table import BatchTable, Outcome
+    from nst_graph.inputs import Source
+    from nst_graph.observers import Observer
     from nst_graph.painter import Job, Result
-    from nst_graph.record import File, Record
+    from nst_graph.record import Record
 
 logger = logging.getLogger(__name__)
 
@@ -90,10 +91,10 @@ def _pictures(arguments: argparse.Namespace) -> List[_Picture]:
     return pictures
 
 
-def _check_outputs(arguments: argparse.Namespace, pictures: List[_Picture]) -> None:
+def _check_outputs(arguments: argparse.Namespace, pictures: List[_Picture], table: str) -> None:
     """Find what could not be written after hours, before the first picture begins."""
+    # Imported here because --help needs no OpenCV.
     from nst_graph import figures, images
-    from nst_graph.files import check_file, check_folder
 
     items = [picture.item for picture in pictures]
     outputs = [picture.output for picture in pictures]
@@ -101,7 +102,6 @@ def _check_outputs(arguments: argparse.Namespace, pictures: List[_Picture]) -> N
     plots = [picture.plot for picture in pictures if picture.plot is not None]
     files = [*outputs, *histories, *plots]
     check_distinct(files, items * (len(files) // len(items)))
-    table = _table_path(arguments)
     # What may fail is the folder or the extension: one file for each pair of both stands for the others.
     for kind, paths in (("picture", outputs), ("history", histories), ("plot", plots)):
         for path in {(os.path.dirname(path), os.path.splitext(path)[1]): path for path in paths}.values():
@@ -116,16 +116,12 @@ def _check_outputs(arguments: argparse.Namespace, pictures: List[_Picture]) -> N
         check_folder(arguments.log_dir, [table])
 
 
-def _table_path(arguments: argparse.Namespace) -> str:
-    return os.path.join(arguments.output, "batch.csv")
-
-
 class _Made:
     """Knows which pictures are there already, made as they are asked for."""
 
     def __init__(self, table: "BatchTable") -> None:
         self._table = table
-        self._sources: Dict[str, "Source"] = {}
+        self._sources: Dict[str, Source] = {}
 
     def record(self, path: str) -> "Optional[Record]":
         """Return the record of a picture that is there; None if nothing says what made it."""
@@ -203,10 +199,11 @@ def _to_do(
 
 def _size(picture: _Picture) -> Any:
     """Return what tells whether two pictures have the same size; nearly always it does."""
+    from nst_graph.images import fitted_size
     from nst_graph.picture_files import open_file, size_of
 
     settings = picture.settings
-    if not settings.keeps_proportions:
+    if not isinstance(settings.size, int):
         return settings.size
     try:
         with open_file(picture.item.content) as file:
@@ -258,7 +255,7 @@ class _Results:
         from nst_graph.observers import NumberedPictures, TensorBoard
 
         arguments, picture = self._arguments, self._pictures[job.name]
-        watching: "List[Observer]" = [] if self._bar is None else [self._bar.next(job.name)]
+        watching: List[Observer] = [] if self._bar is None else [self._bar.next(job.name)]
         if arguments.save_every:
             watching.append(NumberedPictures(picture.output, arguments.save_every))
         if arguments.log_dir is not None:
@@ -272,13 +269,14 @@ class _Results:
         if error is None:
             try:
                 self._write(result, picture)
-            except OutputError as failure:
+            except NSTGraphError as failure:
                 error = failure
         self.count += 1
         if error is not None:
             self.failed[picture.output] = str(error)
-        self._table.add(_row(result._replace(error=error), picture))
-        what = f"failed: {error}" if error is not None else f"{_costs(result)}{result.seconds:.1f} s"
+        self._table.add(_record(result, picture), _outcome(result, error))
+        costs = "".join(f"{name.label.lower()} {cost:.2e}, " for name, cost in result.costs.terms.items())
+        what = f"{costs}{result.seconds:.1f} s" if error is None else f"failed: {error}"
         self._print(f"[{self.count}/{len(self._pictures)}] {picture.output}: {what}")
         if self._bar is not None:
             self._bar.finish(result.job.name)
@@ -293,9 +291,7 @@ class _Results:
         assert result.picture is not None and result.record is not None and result.carried is not None
         text, carried = to_text(result.record._replace(output=picture.output)), result.carried
 
-        def write(pixels: "np.ndarray", path: str) -> None:
-            metadata.write(pixels, path, text, carried)
-
+        write = functools.partial(metadata.write, text=text, carried=carried)
         save_last(result.picture, picture.output, write_picture if self._arguments.no_metadata else write)
         if picture.history is not None:
             columns = ["iteration", *(name.column for name in result.cost_names)]
@@ -420,7 +416,9 @@ def add_to(commands: Any) -> None:
     """Add the subcommand to those of a parser."""
     about = "paint many pictures: every content with every style, or the pairs of a table"
     batch = commands.add_parser("batch", help=about, description=sentence(about))
-    batch.add_argument("contents", metavar="CONTENTS", nargs="*", help="picture files, folders or patterns like 'a/*.jpg'")
+    batch.add_argument(
+        "contents", metavar="CONTENTS", nargs="*", help="picture files, folders or patterns like 'a/*.jpg'"
+    )
     what = batch.add_argument_group("which pictures")
     what.add_argument(
         "--style",
@@ -432,7 +430,11 @@ def add_to(commands: Any) -> None:
         help="style pictures likewise; every content is painted in each of them",
     )
     what.add_argument(
-        "--style-mask", dest="mask", metavar="FILE", type=file_name, help="where the style is asked for, in all pictures"
+        "--style-mask",
+        dest="mask",
+        metavar="FILE",
+        type=file_name,
+        help="where the style is asked for, in all pictures",
     )
     what.add_argument(
         "--pairs",
@@ -487,9 +489,7 @@ def add_to(commands: Any) -> None:
         type=file_name,
         help="write the costs of every iteration, for each picture to a file with a name like that of --name",
     )
-    files.add_argument(
-        "--plot", metavar="PATTERN.png", type=file_name, help="plot the costs of each picture likewise"
-    )
+    files.add_argument("--plot", metavar="PATTERN.png", type=file_name, help="plot the costs of each picture likewise")
     files.add_argument(
         "--log-dir", metavar="DIR", type=file_name, help="folder for TensorBoard logs; without it there are none"
     )
