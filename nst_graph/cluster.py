@@ -160,6 +160,8 @@ def _first_line(error: BaseException) -> str:
 #: In place of what a worker was to return.
 _GONE = object()
 
+_LOST = "the Dask scheduler does not answer any more"
+
 
 class _Sent(NamedTuple):
     """What a worker is at: a function, with a task if it is a picture, and how many workers have died of that."""
@@ -259,12 +261,12 @@ class _Batch:
     def _look_for_workers(self) -> None:
         """Prepare new workers; take back what those had that are gone."""
         if self._client.status != "running":
-            raise ClusterError("the Dask scheduler does not answer any more")
+            raise ClusterError(_LOST)
         now = time.monotonic()
         if now < self._next_look:
             return
         self._next_look = now + _PERIOD
-        there = set(self._client.nthreads())
+        there = self._workers()
         for address in self._known - there:
             self._forget(address)
         for address in sorted(there - self._known):
@@ -281,6 +283,13 @@ class _Batch:
                     f"the worker {sent.address} does nothing; Dask pauses workers that come near their memory limit, "
                     "see `dask worker --memory-limit`"
                 )
+
+    def _workers(self) -> Set[str]:
+        """Return the addresses of the cluster's workers."""
+        try:
+            return set(self._client.nthreads())
+        except Exception as error:  # Dask documents no list of what a lost connection raises
+            raise ClusterError(_LOST) from error
 
     def _tell(self, notice: str) -> None:
         """Say something, once."""
@@ -313,6 +322,8 @@ class _Batch:
             return None
         try:
             value = self._fetched(sent)
+        except ClusterError:
+            raise
         except (Exception, asyncio.CancelledError) as error:
             value = error
         if self._client.status != "running":
@@ -347,7 +358,7 @@ class _Batch:
                 return sent.future.result(timeout=patience)
             except distributed.TimeoutError:
                 # Dask would wait for ever for the result of a worker that is gone. A slow network needs longer.
-                if sent.address not in self._client.nthreads():
+                if sent.address not in self._workers():
                     break
                 patience *= 2
         return _GONE

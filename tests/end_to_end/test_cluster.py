@@ -64,6 +64,17 @@ def _sent_by_value():
 
 
 def test_twelve_pictures_and_a_worker_that_is_killed(cluster, tmp_path, caplog):
+    # Let both begin: one may have started TensorFlow long before the other.
+    begun = stylize_many(
+        itertools.repeat((noise(9, 15, 20), noise(20, 15, 20))),
+        weights=random_weights(),
+        scheduler=cluster.address,
+        **{**CONSTANTS, "size": 20, "iterations": 1},
+    )
+    workers = set()
+    while len(workers) < 2:
+        workers.add(next(begun).worker)
+    begun.close()
     count_style_targets, counted = _sent_by_value()
     in_workers(cluster, count_style_targets)
     # A file goes along with its bytes, also where the workers work in other folders.
