@@ -279,6 +279,7 @@ class TestFile:
         assert [row[header.index("output")] for row in rows] == ["1.png", "3.png", "2.png"]
         assert all(len(row) == len(header) for row in rows)
         table.add(record("out/2.png", seed=6), DONE)
+        assert len(rows_of(content())[1]) == 3
         again = BatchTable("out/batch.csv")
         assert again.record("out/2.png").settings["seed"] == 6 and again.record("out/1.png") is not None
 
@@ -315,7 +316,7 @@ class TestFile:
 
     @pytest.mark.parametrize(
         "damage",
-        [b"\0\0\0\n", b"\n\n", b",,,\n", b"a\n", b'"a"b,\n', b"\xff\xfe\n", b"x" * 200_000 + b"\n"],
+        [b"\0\0\0\n", b"\n\n", b",,,\n", b"a.png,b.png,3.png\n", b'"a"b,\n', b"\xff\xfe\n", b"x" * 200_000 + b"\n"],
         ids=range(7),
     )
     def test_rows_that_cannot_be_read_are_left_out(self, damage):

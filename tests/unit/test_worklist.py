@@ -78,6 +78,8 @@ class TestFilesFoldersAndPatterns:
     def test_the_same_file_counts_once(self):
         make("p/a.png", "p/b.png")
         assert contents("p/b.png", "p", "./p/a.png", "p/*") == [("p/b.png", ""), ("p/a.png", "")]
+        make("p/x/c.png")
+        assert contents("p/x/c.png", "p/x", "p")[0] == ("p/x/c.png", "")  # as it was named first
 
     def test_results_in_the_contents_folder_are_no_contents(self):
         make("p/a.png", "p/out/a_style.png", "p/out/x/b.png", "p/x/out/c.png")
@@ -398,7 +400,7 @@ class TestDistinct:
         other = Item("b.png", ONE.styles)
         with pytest.raises(OutputError, match="written to 'out/x.png', which the batch reads"):
             check_distinct(["out/y.png", "out/x.png"], [item, other])
-        check_distinct(["out/noise", "out/z.png"], [item._replace(given={"init": "noise"}), other])
+        check_distinct(["noise", "out/z.png"], [item._replace(given={"init": "noise"}), other])
 
 
 def test_the_time_goes_with_the_number_of_pictures(monkeypatch):
