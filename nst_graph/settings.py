@@ -804,7 +804,7 @@ def check_names(names: Iterable[str], known: Sequence[str]) -> None:
     """Raise SettingError if one of some names is unknown; the message says which known ones are near."""
     for name in names:
         if name not in known:
-            raise SettingError(f"there is no {shown(name)}; {_near(name.lower(), known)}")
+            raise SettingError(f"there is no {shown(name)}; {near_names(name.lower(), known)}")
 
 
 def checked_names(given: Mapping[str, Any], known: Sequence[str]) -> Dict[str, Any]:
@@ -833,7 +833,8 @@ def checked_names(given: Mapping[str, Any], known: Sequence[str]) -> Dict[str, A
     return constants
 
 
-def _near(name: str, known: Sequence[str]) -> str:
+def near_names(name: str, known: Sequence[str]) -> str:
+    """Return what to say of a name that is unknown: which known ones are near, or else all of them."""
     near = difflib.get_close_matches(name[:100], known)
     return f"did you mean {' or '.join(near)}?" if near else "there are " + ", ".join(known)
 
@@ -943,7 +944,7 @@ def from_words(assignments: Sequence[str], constants: Mapping[str, Any]) -> Sett
         if not equals:
             raise SettingError("{} is not NAME=VALUE; the names are {}".format(shown(word), ", ".join(CONSTANTS)))
         if name not in CONSTANTS:
-            raise SettingError(f"there is no constant {shown(name)}; {_near(name.upper(), list(CONSTANTS))}")
+            raise SettingError(f"there is no constant {shown(name)}; {near_names(name.upper(), list(CONSTANTS))}")
         values[name] = _parse(CONSTANTS[name], text)
     for name, value in values.items():
         if CONSTANTS[name].metadata["article_check"] is not None:

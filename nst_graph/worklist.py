@@ -5,7 +5,6 @@ No TensorFlow, and no picture is read.
 
 import collections
 import csv
-import difflib
 import fnmatch
 import functools
 import glob
@@ -20,7 +19,7 @@ from nst_graph.errors import OutputError, PictureError, SettingError, shown
 from nst_graph.files import real_path, real_paths
 from nst_graph.inputs import Style, check_weights, style_from_word
 from nst_graph.picture_files import EXTENSIONS, open_file
-from nst_graph.settings import EVERYWHERE, INIT_WORDS, OPTIONS, Settings, from_options, with_preset, word_of
+from nst_graph.settings import EVERYWHERE, INIT_WORDS, OPTIONS, Settings, from_options, near_names, with_preset, word_of
 
 logger = logging.getLogger(__name__)
 
@@ -167,6 +166,8 @@ def _split_pattern(word: str) -> Tuple[str, List[str]]:
     """Return the folder of a pattern that is fixed, and the parts below it."""
     parts = list(pathlib.PurePath(word).parts)
     fixed = next(number for number, part in enumerate(parts) if glob.has_magic(part))
+    if os.pardir in parts[fixed:]:
+        raise PictureError(f"the pattern {word!r} has `..` behind its first `*`, `?` or `[`; write it without")
     return os.path.join("", *parts[:fixed]), parts[fixed:]
 
 
@@ -242,11 +243,16 @@ def _entries(folder: str, hidden: bool = False) -> List[Tuple[str, bool]]:
     """Return names in a folder, each with whether it is a folder, in order."""
     try:
         with os.scandir(folder or os.curdir) as entries:
-            found = [(entry.name, entry.is_dir()) for entry in entries if hidden or not entry.name.startswith(".")]
+            found = [(entry.name, _is_folder(entry)) for entry in entries if hidden or not entry.name.startswith(".")]
     except OSError as error:
         logger.warning("the folder %r cannot be read (%s); its pictures are left out", folder, error.strerror)
         return []
     return sorted(found)
+
+
+def _is_folder(entry: "os.DirEntry[str]") -> bool:
+    # `is_dir` of a link that leads to itself raises.
+    return entry.is_dir(follow_symlinks=False) or (entry.is_symlink() and os.path.isdir(entry.path))
 
 
 def _is_file(name: str, is_folder: bool) -> bool:
@@ -367,13 +373,11 @@ def _column(name: str, line: int, path: str) -> str:
     if ";" in word or "\t" in word:
         raise SettingError(f"{place}: there is no column {shown(name)}; commas must stand between the columns")
     known = [*_PICTURE_COLUMNS, *_OPTION_COLUMNS]
-    near = difflib.get_close_matches(word[:100], known)
-    hint = f"did you mean {' or '.join(near)}?" if near else "there are " + ", ".join(known)
-    raise SettingError(f"{place}: there is no column {shown(name)}; {hint}")
+    raise SettingError(f"{place}: there is no column {shown(name)}; {near_names(word, known)}")
 
 
 class _Reader:
-    """Makes the rows of a table to pictures."""
+    """Turns the rows of a table into the pictures that they ask for."""
 
     def __init__(self, path: str, columns: Sequence[str], names: Sequence[str], data: bytes) -> None:
         self._path, self._columns, self._names = path, columns, names
@@ -541,9 +545,7 @@ def _parsed(pattern: str) -> Tuple[Tuple[str, str], ...]:
                 raise ValueError("a field has a name only")
             name = None if field is None else field.lower().replace("-", "_")
             if name is not None and name not in _FIELDS and name not in _OPTION_FIELDS:
-                known = [*_FIELDS, *_OPTION_FIELDS]
-                near = difflib.get_close_matches(name[:100], known)
-                hint = f"did you mean {' or '.join(near)}?" if near else "there are " + ", ".join(known)
+                hint = near_names(name, [*_FIELDS, *_OPTION_FIELDS])
                 raise SettingError(f"the name {pattern!r} has a field that is not there, {{{field}}}; {hint}")
             pieces.append((text, name or ""))
     except SettingError:
