@@ -352,10 +352,13 @@ class BatchTable:
 
     def _write_rows(self) -> None:
         if self._file.is_changed:
-            # By another process, or removed. What is no table any more is replaced.
+            # By another process, which knows best of its own pictures. What is no table any more is replaced.
             with contextlib.suppress(OutputError):
-                others, _ = self._read()
-                self._rows.update((output, row) for output, row in others.items() if output not in self._own)
+                found, _ = self._read()
+                if found:
+                    others = {output: row for output, row in found.items() if output not in self._own}
+                    own = {output: row for output, row in self._rows.items() if output in self._own}
+                    self._rows = {**others, **own}
             self._lay_all()
         self._file.write([name for name, count in self._count.items() for _ in range(count)], self._laid)
 
