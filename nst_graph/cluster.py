@@ -101,8 +101,12 @@ def results(
     ClusterError
         If there is no scheduler at the address, or it does not answer any more.
     """
-    with contextlib.closing(_connected(scheduler)) as client:
+    client = _connected(scheduler)
+    try:
         yield from _Batch(client, weights, threads, memory_check).results(iter(tasks), stop)
+    finally:
+        with contextlib.suppress(Exception):  # a scheduler that is lost does not answer
+            client.close(timeout=_PATIENCE)
 
 
 def _connected(scheduler: str) -> Any:
@@ -224,7 +228,7 @@ class _Batch:
                         yield result
         finally:
             for sent in self._sent.values():
-                sent.future.cancel()  # a worker sees that nobody wants its picture any more
+                self._cancel(sent.future)
 
     def _send(
         self,
@@ -305,7 +309,7 @@ class _Batch:
                 waiting.remove(address)
         for key in [key for key, sent in self._sent.items() if sent.address == address]:
             sent = self._sent.pop(key)
-            sent.future.cancel()
+            self._cancel(sent.future)
             if sent.task is None:
                 continue
             if sent.deaths == _TIMES_AGAIN:
@@ -314,6 +318,12 @@ class _Batch:
             else:
                 logger.warning("the worker %s is gone; its picture is made again", address)
                 self._again.append((sent.task, sent.deaths + 1))
+
+    def _cancel(self, future: Any) -> None:
+        """Let a worker see that nobody wants its picture any more."""
+        if self._client.status == "running":
+            with contextlib.suppress(Exception):  # the scheduler may be lost since then
+                future.cancel()
 
     def _take(self, key: str) -> Optional[Result]:
         """Take what a worker has returned; give the result if it was a picture."""

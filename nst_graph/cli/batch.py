@@ -238,8 +238,13 @@ class _Results:
 
         self._arguments, self._pictures, self._table = arguments, pictures, table
         self._bar = BatchBar([_work(picture.settings) for picture in pictures]) if sys.stderr.isatty() else None
-        self.count = 0
+        self._count = 0
         self.failed: Dict[str, str] = {}
+
+    @property
+    def left(self) -> int:
+        """How many pictures have no result yet."""
+        return len(self._pictures) - self._count
 
     def __enter__(self) -> "_Results":
         if self._bar is not None:
@@ -271,13 +276,13 @@ class _Results:
                 self._write(result, picture)
             except NSTGraphError as failure:
                 error = failure
-        self.count += 1
+        self._count += 1
         if error is not None:
             self.failed[picture.output] = str(error)
         self._table.add(_record(result, picture), _outcome(result, error))
         costs = "".join(f"{name.label.lower()} {cost:.2e}, " for name, cost in result.costs.terms.items())
         what = f"{costs}{result.seconds:.1f} s" if error is None else f"failed: {error}"
-        self._print(f"[{self.count}/{len(self._pictures)}] {picture.output}: {what}")
+        self._print(f"[{self._count}/{len(self._pictures)}] {picture.output}: {what}")
         if self._bar is not None:
             self._bar.finish(result.job.name)
 
@@ -364,21 +369,23 @@ def _batch(arguments: argparse.Namespace) -> None:
         try:
             _make(arguments, missing, results, interruption.asked)
         except ClusterError as error:
-            left = len(missing) - results.count
-            raise ClusterError(f"{error}; {left} pictures are left, which the same command makes") from error
+            raise ClusterError(f"{error}; {_left(results, pictures)}") from error
         finally:
             table.close()
     failed = {**refused, **results.failed}
     for output, reason in failed.items():
         logger.error("%s: %s", output, reason)
     if interruption.asked():
-        left = len(missing) - results.count
-        logger.warning("stopped; %d of %d pictures are left, which the same command makes", left, len(pictures))
+        logger.warning("stopped; %s", _left(results, pictures))
         interruption.end()
     note_unprinted()
     if failed:
         logger.error("%d of %d pictures failed, see above and %s", len(failed), len(pictures), table_path)
         raise SystemExit(_SOME_FAILED)
+
+
+def _left(results: _Results, pictures: Sequence[_Picture]) -> str:
+    return f"{results.left} of {len(pictures)} pictures are not made yet; the same command goes on"
 
 
 def _make(
