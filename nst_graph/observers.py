@@ -199,8 +199,9 @@ class BatchBar(Observer):
 
     def __enter__(self) -> "BatchBar":
         form = "{desc} {percentage:3.0f}%|{bar}| [{elapsed}<{remaining}]"
-        self._bar = _drawn_bar(self._resources, total=sum(self._work), bar_format=form, smoothing=0)
-        self._draw()
+        self._bar = _drawn_bar(
+            self._resources, total=sum(self._work), desc=self._counted(), bar_format=form, smoothing=0
+        )
         return self
 
     def __exit__(self, *exception: Any) -> None:
@@ -229,6 +230,7 @@ class BatchBar(Observer):
         self._done += 1
         self._before += self._work[number]
         self._move(self._before)
+        self._bar.set_description_str(self._counted())
 
     def print(self, line: str) -> None:
         """Print a line on standard output, above the bar."""
@@ -237,10 +239,9 @@ class BatchBar(Observer):
     def _move(self, work: float) -> None:
         self._bar.update(work - self._now)
         self._now = work
-        self._draw()
 
-    def _draw(self) -> None:
-        self._bar.set_description_str(f"{self._done} of {len(self._work)} pictures")
+    def _counted(self) -> str:
+        return f"{self._done} of {len(self._work)} pictures"
 
 
 def _drawn_bar(resources: contextlib.ExitStack, **options: Any) -> Any:

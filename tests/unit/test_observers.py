@@ -15,6 +15,7 @@ from nst_graph import observers
 from nst_graph.costs import CostName, Costs
 from nst_graph.errors import OutputError, SettingError
 from nst_graph.observers import (
+    BatchBar,
     Callback,
     Checkpoints,
     History,
@@ -219,6 +220,27 @@ def test_progress_bar(monkeypatch):
     assert "something happened" in drawn  # on a line of its own
     assert "40/40" in drawn[-1] and "total cost 2.50e+09" in drawn[-1]
     assert logger.handlers == [handler]
+
+
+def test_batch_bar(monkeypatch, capsys):
+    """Three runs, of which the second takes as long as the two others; the third fails before it begins."""
+    stream = io.StringIO()
+    monkeypatch.setattr("sys.stderr", stream)
+    with BatchBar([1.0, 2.0, 1.0]) as bar:
+        for number in range(2):
+            bar.next(number).begin(RUN._replace(stages=(((10, 10), 20), ((20, 10), 10))))
+            for i in range(30 if number else 0):
+                bar.step(progress(i))
+                shares = [bar._now]
+            bar.finish(number)
+        bar.print("a line")
+        bar.finish(2)
+    drawn = stream.getvalue().replace("\r", "\n").splitlines()
+    assert "0 of 3 pictures   0%" in drawn[1] and "3 of 3 pictures 100%" in drawn[-1] and shares == [3.0]
+    assert any("1 of 3 pictures  25%" in line for line in drawn) and any(
+        "2 of 3 pictures  75%" in line for line in drawn
+    )
+    assert capsys.readouterr().out == "a line\n"
 
 
 def test_saved_picture(tmp_path):
