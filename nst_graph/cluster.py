@@ -210,14 +210,14 @@ class _Batch:
         try:
             while not stop():
                 self._look_for_workers()
-                while self._idle and (self._again or more):
+                while self._idle and (self._again or more) and not stop():
                     task, deaths = self._again.popleft() if self._again else (next(tasks, None), 0)
                     if task is None:
                         more = False
-                    elif isinstance(task, Result):
-                        yield task
-                    else:
-                        self._send_task(task, deaths)
+                        continue
+                    failed = task if isinstance(task, Result) else self._send_task(task, deaths)
+                    if failed is not None:
+                        yield failed
                 while self._failed:
                     yield self._failed.popleft()
                 if not more and not self._again and not any(sent.task for sent in self._sent.values()):
@@ -253,14 +253,14 @@ class _Batch:
         self._sent[key] = _Sent(address, function, future, time.monotonic(), task, deaths)
         future.add_done_callback(lambda done: self._done.put(done.key))
 
-    def _send_task(self, task: Task, deaths: int) -> None:
-        """Give a picture to a worker that has nothing to do."""
+    def _send_task(self, task: Task, deaths: int) -> Optional[Result]:
+        """Give a picture to a worker that has nothing to do; return a result at once if its files cannot be read."""
         try:
             whole = _with_files(task)
         except NSTGraphError as error:
-            self._failed.append(Result(task.job, task.number, error=error))
-            return
+            return Result(task.job, task.number, error=error)
         self._send(_paint, (whole, *self._how), self._idle.popleft(), task, deaths)
+        return None
 
     def _look_for_workers(self) -> None:
         """Prepare new workers; take back what those had that are gone."""
@@ -439,6 +439,7 @@ _lock = threading.Lock()
 
 def _introduce() -> Dict[str, Any]:
     """Return what this worker is, and of which weights it has kept the arrays."""
+    console.take_over()  # what OpenCV and TensorFlow print is not for the worker's log either
     try:
         choose_runtime()
         problem = ""

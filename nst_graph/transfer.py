@@ -69,6 +69,15 @@ class Stage(NamedTuple):
     rows: int = 0
 
 
+def graph_constants(settings: Settings) -> Tuple[Any, ...]:
+    """Return what a graph depends on besides the size of its pictures; it can be a key of a dictionary."""
+    return tuple(
+        settings.keeps_proportions if field.name == "size" else getattr(settings, field.name)
+        for field in dataclasses.fields(Settings)
+        if field.name not in _NOT_IN_GRAPH
+    )
+
+
 def full_size(settings: Settings, content: np.ndarray) -> Tuple[int, int]:
     """Return width and height of the generated picture.
 
@@ -450,11 +459,7 @@ class Transfer:
             size,
             inputs.masked_styles,
         )
-        self._in_graph = tuple(
-            self.settings.keeps_proportions if field.name == "size" else getattr(self.settings, field.name)
-            for field in dataclasses.fields(Settings)
-            if field.name not in _NOT_IN_GRAPH
-        )
+        self._in_graph = graph_constants(self.settings)
         if self._given_stages is None:
             self.stages = stages_of(self.settings, size)
         self._build()

@@ -13,7 +13,7 @@ import logging
 import os
 import pathlib
 import string
-from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
 
 from nst_graph.errors import OutputError, PictureError, SettingError, shown
 from nst_graph.files import real_path, real_paths
@@ -570,7 +570,7 @@ def _inside_a_name(value: str) -> str:
     return value
 
 
-def check_distinct(outputs: Sequence[str], items: Sequence[Item]) -> None:
+def check_distinct(outputs: Sequence[str], items: Sequence[Item], others: Iterable[str] = ()) -> None:
     """Check that each picture of a batch has a file of its own, which no picture is made from.
 
     Parameters
@@ -578,13 +578,16 @@ def check_distinct(outputs: Sequence[str], items: Sequence[Item]) -> None:
     outputs : sequence of str
         For each item its file.
     items : sequence of Item
+        The pictures.
+    others : iterable of str
+        Files that the batch reads besides those of the items.
 
     Raises
     ------
     OutputError
         If two items have the same file, or an item's is one that the batch reads.
     """
-    inputs = {path: None for item in items for path in _inputs(item)}
+    inputs = dict.fromkeys([*(path for item in items for path in _inputs(item)), *others])
     read = {os.path.normcase(real): path for real, path in zip(real_paths(inputs), inputs)}
     first: Dict[str, Item] = {}
     for real, output, item in zip(real_paths(outputs), outputs, items):

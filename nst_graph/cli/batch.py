@@ -16,13 +16,13 @@ from nst_graph.errors import ClusterError, NSTGraphError, PictureError, SettingE
 from nst_graph.files import check_file, check_folder
 from nst_graph.program import interruptible, note_unprinted
 from nst_graph.runtimes import choose_runtime
-from nst_graph.settings import INIT_WORDS, Settings, keyword_names, with_preset
+from nst_graph.settings import INIT_WORDS, Settings, is_due, keyword_names, with_preset
 from nst_graph.worklist import DEFAULT_NAME, Item, check_distinct, crossed, output_of, read_pairs
 
 if TYPE_CHECKING:
     from nst_graph.batch_table import BatchTable, Outcome
     from nst_graph.inputs import Source
-    from nst_graph.observers import Observer
+    from nst_graph.observers import Observer, Run
     from nst_graph.painter import Job, Result
     from nst_graph.record import Record
 
@@ -85,7 +85,9 @@ def _pictures(arguments: argparse.Namespace) -> List[_Picture]:
                 for pattern, own in ((arguments.name, item.output), (arguments.history, None), (arguments.plot, None))
             ]
         except SettingError as error:
-            raise SettingError(f"{item.place}: {error}") from None if item.place else error
+            if not item.place or str(error).startswith(item.place):
+                raise
+            raise SettingError(f"{item.place}: {error}") from error
         assert names[0] is not None
         pictures.append(_Picture(item, settings, names[0], names[1], names[2]))
     return pictures
@@ -95,20 +97,25 @@ def _check_outputs(arguments: argparse.Namespace, pictures: List[_Picture], tabl
     """Find what could not be written after hours, before the first picture begins."""
     # Imported here because --help needs no OpenCV.
     from nst_graph import figures, images
+    from nst_graph.weights import files_of
 
     items = [picture.item for picture in pictures]
     outputs = [picture.output for picture in pictures]
     histories = [picture.history for picture in pictures if picture.history is not None]
     plots = [picture.plot for picture in pictures if picture.plot is not None]
     files = [*outputs, *histories, *plots]
-    check_distinct(files, items * (len(files) // len(items)))
+    read = {str(picture.settings.init) for picture in pictures} - set(INIT_WORDS)
+    for weights in {str(picture.settings.weights) for picture in pictures}:
+        read.update(files_of(weights))
+    read.update(path for path in (arguments.pairs, arguments.settings_from) if path is not None)
+    check_distinct(files, items * (len(files) // len(items)), [*read, table])
     # What may fail is the folder or the extension: one file for each pair of both stands for the others.
     for kind, paths in (("picture", outputs), ("history", histories), ("plot", plots)):
         for path in {(os.path.dirname(path), os.path.splitext(path)[1]): path for path in paths}.values():
             if kind == "picture":
-                images.check_output(path, (16, 16), [table])
+                images.check_output(path, (16, 16))
             else:
-                check_file(path, [table])
+                check_file(path)
             if kind == "plot":
                 figures.check_plot(path)
     check_file(table)
@@ -180,21 +187,54 @@ def _to_do(
     arguments: argparse.Namespace, pictures: List[_Picture], table: "BatchTable"
 ) -> Tuple[List[_Picture], Dict[str, str]]:
     """Return what is missing or was made with other settings, and why pictures cannot be made, by output."""
+    from nst_graph.transfer import graph_constants
+
     made = _Made(table)
     missing, refused = [], {}
     for picture in pictures:
-        if arguments.overwrite or not os.path.exists(picture.output):
-            missing.append(picture)
-            continue
-        record = made.record(picture.output)
-        if record is None:
-            refused[picture.output] = "a file is there that is no picture of a batch; --overwrite replaces it"
-        elif not made.is_made(picture, record):
-            missing.append(picture)
-    # Pictures of one size follow one another: a graph is built once for each size, and not all sizes fit into memory.
+        record = made.record(picture.output) if os.path.exists(picture.output) else None
+        beside = [path for path in (picture.history, picture.plot) if path is not None]
+        if not arguments.overwrite:
+            if record is not None and made.is_made(picture, record) and all(map(os.path.exists, beside)):
+                continue
+            theirs = _not_ours(arguments, picture, beside, record, table)
+            if theirs is not None:
+                refused[picture.output] = f"the file {theirs!r} is there, and no batch made it; --overwrite replaces it"
+                continue
+        missing.append(picture)
+    # Pictures that share a graph follow one another: it is built once, and not all graphs can be kept.
     order: Dict[Any, int] = {}
-    groups = [order.setdefault((picture.settings.weights, _size(picture)), len(order)) for picture in missing]
+    keys = [(picture.settings.weights, graph_constants(picture.settings), _size(picture)) for picture in missing]
+    groups = [order.setdefault(key, len(order)) for key in keys]
     return [picture for _, picture in sorted(zip(groups, missing), key=lambda pair: pair[0])], refused
+
+
+def _not_ours(
+    arguments: argparse.Namespace,
+    picture: _Picture,
+    beside: Sequence[str],
+    record: "Optional[Record]",
+    table: "BatchTable",
+) -> Optional[str]:
+    """Return a file that would be replaced and that no batch has made; None if there is none."""
+    from nst_graph.observers import numbered
+
+    if record is None and os.path.exists(picture.output):
+        return picture.output
+    # Neither a history nor a plot says what made it. The picture does, or the table, if somebody removed the picture.
+    if record is None and table.row(picture.output) is None:
+        found = next(filter(os.path.exists, beside), None)
+        if found is not None:
+            return found
+    count = picture.settings.total_iterations if arguments.save_every else 0
+    for iteration in range(count):
+        path = numbered(picture.output, iteration)
+        if is_due(iteration, arguments.save_every, count - 1) and os.path.exists(path):
+            try:
+                stored_record(path)
+            except NSTGraphError:
+                return path
+    return None
 
 
 def _size(picture: _Picture) -> Any:
@@ -257,15 +297,29 @@ class _Results:
 
     def observers(self, job: "Job") -> "List[Observer]":
         """Return what watches the run of a picture in this process."""
-        from nst_graph.observers import NumberedPictures, TensorBoard
+        from nst_graph.observers import TensorBoard
 
         arguments, picture = self._arguments, self._pictures[job.name]
         watching: List[Observer] = [] if self._bar is None else [self._bar.next(job.name)]
         if arguments.save_every:
-            watching.append(NumberedPictures(picture.output, arguments.save_every))
+            watching.append(self._numbered(picture.output))
         if arguments.log_dir is not None:
             watching.append(TensorBoard(arguments.log_dir, picture.settings.log_pictures_every))
         return watching
+
+    def _numbered(self, output: str) -> "Observer":
+        """Return what keeps a picture as it develops. Each says what made it, so that a second call may replace it."""
+        from nst_graph import metadata
+        from nst_graph.observers import NumberedPictures
+        from nst_graph.record import to_text
+
+        class Numbered(NumberedPictures):
+            def begin(self, run: "Run") -> None:
+                text = to_text(run.record._replace(output=output))
+                self._write = functools.partial(metadata.write, text=text, carried=metadata.Carried(b"", b""))
+
+        kind = NumberedPictures if self._arguments.no_metadata else Numbered
+        return kind(output, self._arguments.save_every)
 
     def take(self, result: "Result") -> None:
         """Write what came of a picture."""
@@ -323,7 +377,7 @@ def _outcome(result: "Result", error: Optional[Exception]) -> "Outcome":
     from nst_graph.batch_table import Outcome
 
     if error is not None or result.picture is None:
-        return Outcome(seconds=result.seconds, worker=result.worker, error=str(error))
+        return Outcome(seconds=round(result.seconds, 3), worker=result.worker, error=str(error))
     height, width = result.picture.shape[:2]
     costs = {f"{name}_cost": cost for name, cost in result.costs.terms.items()}
     return Outcome(

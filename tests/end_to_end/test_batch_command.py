@@ -175,7 +175,8 @@ def test_what_a_picture_carries_and_what_watches_it(batch, photos):
     exif[315] = "somebody"
     Image.fromarray(noise(3, 15, 20)).save("photos/you.jpg", exif=exif)
     files = ["--history={content}.csv", "--plot={content}.png", "--save-every=2", "--log-dir=log"]
-    status, _, told = batch("photos/you.jpg", "--style=b.png", "--output=out", "--name={content}/x.jpg", *files, *WORDS)
+    words = ["photos/you.jpg", "--style=b.png", "--output=out", "--name={content}/x.jpg", *files, *WORDS]
+    status, _, told = batch(*words)
     assert (status, told) == (0, [])
     assert (
         carried_by((photos / "out/you/x.jpg").read_bytes()).exif
@@ -186,6 +187,18 @@ def test_what_a_picture_carries_and_what_watches_it(batch, photos):
     assert history[-1][history[0].index("total_cost")] == table()[0]["total_cost"]
     assert (photos / "out/you.png").read_bytes().startswith(b"\x89PNG")
     assert sorted(os.listdir("out/you")) == ["x.jpg", "x_0000.jpg", "x_0001.jpg"] and len(os.listdir("log")) == 1
+    # A picture is made again for a history that is missing; files of the batch are replaced, and others are not.
+    os.remove("out/you.csv")
+    assert batch(*words)[0] == 0 and (photos / "out/you.csv").exists()
+    os.remove("out/you/x.jpg")
+    assert batch(*words)[0] == 0 and (photos / "out/you/x.jpg").exists()
+    for theirs, removed in (("out/you/x_0001.jpg", "out/you/x.jpg"), ("out/you.csv", "out/batch.csv")):
+        os.remove(removed)
+        (photos / theirs).write_bytes(b"somebody's own")
+        status, _, told = batch(*words)
+        assert status == 1 and (photos / theirs).read_bytes() == b"somebody's own"
+        assert told[0] == f"out/you/x.jpg: the file '{theirs}' is there, and no batch made it; --overwrite replaces it"
+    assert batch(*words, "--overwrite")[0] == 0
 
 
 @pytest.mark.parametrize(
@@ -203,6 +216,12 @@ def test_what_a_picture_carries_and_what_watches_it(batch, photos):
         (["photos", "--style=b.png", "--history=h.csv"], OutputError, "would both be written to"),
         (["photos", "--style=b.png", "--output=photos"], OutputError, "is the output folder"),
         (["photos", "--style=b.png", "--output=b.png"], OutputError, "b.png"),
+        (
+            ["b.png", "--style=b.png", "--output=.", "--name=c.png", "--init=c.png"],
+            OutputError,
+            "which the batch reads",
+        ),
+        (["photos/me.png", "--style=b.png", "--history=batch.csv"], OutputError, "which the batch reads"),
         (["photos", "--style=b.png", "--alpha=-1"], SettingError, "--alpha must be"),
         (["photos", "--style=b.png", "--checkpoint=x.npz"], SettingError, "--checkpoint"),
         (["photos", "--style=b.png", "--scheduler=tcp://127.0.0.1:1", "--log-dir=x"], SettingError, "--log-dir has no"),
