@@ -3,25 +3,24 @@
 import argparse
 import dataclasses
 import functools
-import hashlib
 import logging
 import os
 import sys
-from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Optional, Sequence
 
 from nst_graph.cli.constants import add_constants, given_constants, settings_for
+from nst_graph.cli.pending import Picture, to_do
 from nst_graph.cli.show import stored_record
 from nst_graph.cli.words import file_name, sentence, whole_number
-from nst_graph.errors import ClusterError, NSTGraphError, PictureError, SettingError
+from nst_graph.errors import ClusterError, NSTGraphError, SettingError
 from nst_graph.files import check_file, check_folder
 from nst_graph.program import interruptible, note_unprinted
 from nst_graph.runtimes import choose_runtime
-from nst_graph.settings import INIT_WORDS, Settings, is_due, keyword_names, with_preset
+from nst_graph.settings import INIT_WORDS, Settings, keyword_names, with_preset
 from nst_graph.worklist import DEFAULT_NAME, Item, check_distinct, crossed, output_of, read_pairs
 
 if TYPE_CHECKING:
     from nst_graph.batch_table import BatchTable, Outcome
-    from nst_graph.inputs import Source
     from nst_graph.observers import Observer, Run
     from nst_graph.painter import Job, Result
     from nst_graph.record import Record
@@ -30,19 +29,6 @@ logger = logging.getLogger(__name__)
 
 #: Exit status of a batch in which pictures failed.
 _SOME_FAILED = 1
-
-#: Bytes at the beginning of a picture file that mostly tell its size.
-_START = 1 << 18
-
-
-class _Picture(NamedTuple):
-    """A picture of the batch, as the words ask for it."""
-
-    item: Item
-    settings: Settings
-    output: str
-    history: Optional[str]
-    plot: Optional[str]
 
 
 def _items(arguments: argparse.Namespace) -> List[Item]:
@@ -60,7 +46,7 @@ def _items(arguments: argparse.Namespace) -> List[Item]:
     return crossed(arguments.contents, styles, arguments.mask, arguments.output)
 
 
-def _pictures(arguments: argparse.Namespace) -> List[_Picture]:
+def _pictures(arguments: argparse.Namespace) -> List[Picture]:
     """Return the pictures with their settings and files, all checked."""
     record = None if arguments.settings_from is None else stored_record(arguments.settings_from)
     common = given_constants(arguments)
@@ -89,11 +75,11 @@ def _pictures(arguments: argparse.Namespace) -> List[_Picture]:
                 raise
             raise SettingError(f"{item.place}: {error}") from error
         assert names[0] is not None
-        pictures.append(_Picture(item, settings, names[0], names[1], names[2]))
+        pictures.append(Picture(item, settings, names[0], names[1], names[2]))
     return pictures
 
 
-def _check_outputs(arguments: argparse.Namespace, pictures: List[_Picture], table: str) -> None:
+def _check_outputs(arguments: argparse.Namespace, pictures: List[Picture], table: str) -> None:
     """Find what could not be written after hours, before the first picture begins."""
     # Imported here because --help needs no OpenCV.
     from nst_graph import figures, images
@@ -123,136 +109,6 @@ def _check_outputs(arguments: argparse.Namespace, pictures: List[_Picture], tabl
         check_folder(arguments.log_dir, [table])
 
 
-class _Made:
-    """Knows which pictures are there already, made as they are asked for."""
-
-    def __init__(self, table: "BatchTable") -> None:
-        self._table = table
-        self._sources: Dict[str, Source] = {}
-
-    def record(self, path: str) -> "Optional[Record]":
-        """Return the record of a picture that is there; None if nothing says what made it."""
-        try:
-            return stored_record(path)
-        except NSTGraphError:
-            return self._table.record(path)  # a picture of a format that holds no settings
-
-    def is_made(self, picture: _Picture, record: "Record") -> bool:
-        """Return whether a picture with this record is the one that is asked for."""
-        try:
-            return not self._asked(picture, record).difference_from(record)
-        except PictureError:
-            return False  # a file that cannot be read, which fails when its turn comes
-
-    def _asked(self, picture: _Picture, record: "Record") -> "Record":
-        """Return the record that the picture is to have."""
-        from nst_graph.inputs import Inputs
-        from nst_graph.record import record_of
-        from nst_graph.transfer import full_size, settled
-
-        item, settings = picture.item, picture.settings
-        content = self._source(item.content)
-        masks = tuple(None if style.mask is None else self._source(str(style.mask)) for style in item.styles)
-        inputs = Inputs(
-            content,
-            tuple(self._source(str(style.picture)) for style in item.styles),
-            tuple(style.weight for style in item.styles),
-            masks,
-            None if settings.init in INIT_WORDS else self._source(str(settings.init)),
-        )
-        # Any seed will do where none is asked for. What `auto` was on the machine that made it, will do too.
-        seed = record.settings["seed"] if settings.seed is None else settings.seed
-        fixed = dataclasses.replace(settings, seed=seed, precision="float32", strips="off")
-        if settings.start_size is not None:
-            fixed = settled(fixed, full_size(fixed, content.pixels), inputs.masked_styles)
-        asked = dataclasses.replace(fixed, precision=settings.precision, strips=settings.strips)
-        return record_of(asked, inputs, "")
-
-    def _source(self, path: str) -> "Source":
-        """Return a picture file as it is before it is decoded: its pixels are all 0."""
-        import numpy as np
-
-        from nst_graph.inputs import Source
-        from nst_graph.picture_files import read_file, size_of
-
-        if path not in self._sources:
-            data = read_file(path)
-            width, height = size_of(data, path)
-            black = np.broadcast_to(np.uint8(0), (height, width, 3))
-            self._sources[path] = Source(black, hashlib.sha256(data).hexdigest(), path)
-        return self._sources[path]
-
-
-def _to_do(
-    arguments: argparse.Namespace, pictures: List[_Picture], table: "BatchTable"
-) -> Tuple[List[_Picture], Dict[str, str]]:
-    """Return what is missing or was made with other settings, and why pictures cannot be made, by output."""
-    from nst_graph.transfer import graph_constants
-
-    made = _Made(table)
-    missing, refused = [], {}
-    for picture in pictures:
-        record = made.record(picture.output) if os.path.exists(picture.output) else None
-        beside = [path for path in (picture.history, picture.plot) if path is not None]
-        if not arguments.overwrite:
-            if record is not None and made.is_made(picture, record) and all(map(os.path.exists, beside)):
-                continue
-            theirs = _not_ours(arguments, picture, beside, record, table)
-            if theirs is not None:
-                refused[picture.output] = f"the file {theirs!r} is there, and no batch made it; --overwrite replaces it"
-                continue
-        missing.append(picture)
-    # Pictures that share a graph follow one another: it is built once, and not all graphs can be kept.
-    order: Dict[Any, int] = {}
-    keys = [(picture.settings.weights, graph_constants(picture.settings), _size(picture)) for picture in missing]
-    groups = [order.setdefault(key, len(order)) for key in keys]
-    return [picture for _, picture in sorted(zip(groups, missing), key=lambda pair: pair[0])], refused
-
-
-def _not_ours(
-    arguments: argparse.Namespace,
-    picture: _Picture,
-    beside: Sequence[str],
-    record: "Optional[Record]",
-    table: "BatchTable",
-) -> Optional[str]:
-    """Return a file that would be replaced and that no batch has made; None if there is none."""
-    from nst_graph.observers import numbered
-
-    if record is None and os.path.exists(picture.output):
-        return picture.output
-    # Neither a history nor a plot says what made it. The picture does, or the table, if somebody removed the picture.
-    if record is None and table.row(picture.output) is None:
-        found = next(filter(os.path.exists, beside), None)
-        if found is not None:
-            return found
-    count = picture.settings.total_iterations if arguments.save_every else 0
-    for iteration in range(count):
-        path = numbered(picture.output, iteration)
-        if is_due(iteration, arguments.save_every, count - 1) and os.path.exists(path):
-            try:
-                stored_record(path)
-            except NSTGraphError:
-                return path
-    return None
-
-
-def _size(picture: _Picture) -> Any:
-    """Return what tells whether two pictures have the same size; nearly always it does."""
-    from nst_graph.images import fitted_size
-    from nst_graph.picture_files import open_file, size_of
-
-    settings = picture.settings
-    if not isinstance(settings.size, int):
-        return settings.size
-    try:
-        with open_file(picture.item.content) as file:
-            width, height = size_of(file.read(_START), picture.item.content)
-    except (OSError, NSTGraphError):
-        return settings.size
-    return fitted_size((width, height), settings.size, settings.enlarge)
-
-
 def _work(settings: Settings) -> float:
     """Return how long a picture takes beside others: time is proportional to pixels and iterations."""
     longest = settings.size if isinstance(settings.size, int) else max(settings.size)
@@ -267,13 +123,13 @@ class _Results:
     ----------
     arguments : argparse.Namespace
         The command line.
-    pictures : sequence of _Picture
+    pictures : sequence of Picture
         What is made, in order.
     table : BatchTable
         Gets a row for each.
     """
 
-    def __init__(self, arguments: argparse.Namespace, pictures: Sequence[_Picture], table: "BatchTable") -> None:
+    def __init__(self, arguments: argparse.Namespace, pictures: Sequence[Picture], table: "BatchTable") -> None:
         from nst_graph.observers import BatchBar
 
         self._arguments, self._pictures, self._table = arguments, pictures, table
@@ -340,7 +196,7 @@ class _Results:
         if self._bar is not None:
             self._bar.finish(result.job.name)
 
-    def _write(self, result: "Result", picture: _Picture) -> None:
+    def _write(self, result: "Result", picture: Picture) -> None:
         from nst_graph import figures, metadata
         from nst_graph.csv_rows import to_bytes
         from nst_graph.images import write_bytes, write_picture
@@ -365,7 +221,7 @@ class _Results:
             print(line, flush=True)
 
 
-def _record(result: "Result", picture: _Picture) -> "Record":
+def _record(result: "Result", picture: Picture) -> "Record":
     from nst_graph.batch_table import planned_record
 
     if result.record is not None:
@@ -414,7 +270,7 @@ def _batch(arguments: argparse.Namespace) -> None:
     table_path = os.path.join(arguments.output, FILE_NAME)
     _check_outputs(arguments, pictures, table_path)
     table = BatchTable(table_path)
-    missing, refused = _to_do(arguments, pictures, table)
+    missing, refused = to_do(pictures, table, arguments.overwrite, arguments.save_every)
     there = len(pictures) - len(missing) - len(refused)
     if there:
         logger.info("%d of %d pictures are there already, made with these settings", there, len(pictures))
@@ -438,12 +294,12 @@ def _batch(arguments: argparse.Namespace) -> None:
         raise SystemExit(_SOME_FAILED)
 
 
-def _left(results: _Results, pictures: Sequence[_Picture]) -> str:
+def _left(results: _Results, pictures: Sequence[Picture]) -> str:
     return f"{results.left} of {len(pictures)} pictures are not made yet; the same command goes on"
 
 
 def _make(
-    arguments: argparse.Namespace, pictures: Sequence[_Picture], results: _Results, stop: Callable[[], bool]
+    arguments: argparse.Namespace, pictures: Sequence[Picture], results: _Results, stop: Callable[[], bool]
 ) -> None:
     """Make the pictures, those with the same weights together."""
     from nst_graph.batch import stylize_many
