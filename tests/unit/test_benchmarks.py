@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from benchmarks import __main__ as command
-from benchmarks import cost, report
+from benchmarks import cost, report, scheduler_limit
 from benchmarks.child import PYTORCH, Child
 from benchmarks.peers import NumPyProduct, ours
 from benchmarks.torch_peer import Torch
+from nst_graph.painter import Job, Task
 from nst_graph.settings import OPTIONS, Settings
 from tests.training import Training
 
@@ -120,6 +121,20 @@ def test_a_child_answers_and_says_what_is_missing():
         child.close()
     with pytest.raises(ImportError, match="nowhere|torch"):  # where PyTorch is missing, it says that
         Child(Torch(PYTORCH, (40, 30), "float32"), 8, "nowhere.h5")
+
+
+def test_workers_that_sleep_are_fed_by_a_real_scheduler(tmp_path):
+    pytest.importorskip("distributed")
+    found = scheduler_limit.measured(1, 20, 0.5, (40, 30), (1000, 2000), tmp_path)
+    assert 0 < found.pop("pictures") <= 50  # one worker, 20 ms for each
+    assert found.keys() == {"scheduler", "client", "workers"} and min(found.values()) >= 0
+
+
+def test_what_a_worker_returns_has_the_bytes_of_a_picture():
+    task = Task(Job("", ""), 7, Settings(size=(40, 30), iterations=0))
+    result = scheduler_limit.Sleeper(None).paint(task)
+    assert result.picture.nbytes == 30 * 40 * 3 and result.number == 7
+    assert len(result.history) == 500 and {len(row) for row in result.history} == {1 + len(result.cost_names)}
 
 
 def test_the_torch_peers_costs_and_gradient_against_autograd(small_images, vgg_weights):

@@ -10,6 +10,9 @@ import pytest
 from nst_graph import cli
 from nst_graph.cli.show import stored_record
 from nst_graph.cli.stylize import _plan
+from nst_graph.inputs import Style
+from nst_graph.settings import Settings
+from nst_graph.worklist import Item, output_of, read_pairs
 from tests import ROOT
 
 
@@ -29,28 +32,62 @@ GALLERY = gallery_script()
 SHOWN = {shown.name: shown for section in GALLERY.SECTIONS for shown in section.shown}
 
 
-def test_the_table_of_options_is_the_commands():
-    """Every option with its names, what stands for its value, and the default of the help."""
-    rows = re.findall(r"^\| (`--[^|]*(?:\\\|[^|]*)*) \| ([^|]*)\| ", (ROOT / "docs" / "options.md").read_text(), re.M)
+def rows_of_options(text):
+    """Return the first two cells of a table of options: a dict from names with what they take, to the default."""
+    rows = re.findall(r"^\| (`--[^|]*(?:\\\|[^|]*)*) \| ([^|]*)\| ", text, re.M)
     found = {}
     for names, default in rows:
         words = [name.replace("\\|", "|") for name in re.findall(r"`([^`]+)`", names)]
         found[tuple(words)] = default.strip().strip("`")
+    return found
+
+
+def options_of(command):
+    """Return the same from a command's help."""
     expected = {}
-    for action in subparser("stylize")._actions:
+    for action in subparser(command)._actions:
         if action.option_strings and not isinstance(action, argparse._HelpAction):
             takes = f" {action.metavar}" if action.metavar else ""
+            takes += f" [{action.metavar} ...]" if action.nargs == "+" else ""
             default = re.search(r"\(([^()]*)\)$", action.help)
             expected[tuple(name + takes for name in action.option_strings)] = default.group(1) if default else ""
+    return expected
+
+
+def tables_of_options():
+    """Return the texts with the options of `stylize` and of `batch`."""
+    before, own = (ROOT / "docs" / "options.md").read_text().split("\n## Many pictures\n")
+    own, after = own.split("\n## ", 1)
+    return before + after, own
+
+
+def test_the_table_of_options_is_the_commands():
+    """Every option with its names, what stands for its value, and the default of the help."""
+    expected = options_of("stylize")
     expected[("--style FILE[:WEIGHT]",)] = ""  # its help has the weight's default
-    assert found == expected
+    assert rows_of_options(tables_of_options()[0]) == expected
 
 
-@pytest.mark.parametrize("document", ["README.md", "docs/options.md"])
+def test_the_table_of_a_batchs_own_options_is_the_commands():
+    """All options that `stylize` does not have, or that take something else there."""
+    text = tables_of_options()[1]
+    found, batch, stylize = rows_of_options(text), options_of("batch"), options_of("stylize")
+    assert found.items() <= batch.items() and batch.keys() - stylize.keys() <= found.keys()
+    missing = {word for names in stylize for word in names} - {word for names in batch for word in names}
+    missing = {word.split()[0] for word in missing} - {word.split()[0] for names in found for word in names}
+    assert missing == set(re.findall(r"`(--[a-z-]+)`", text.split("These are")[0]))
+
+
+#: Options in the documents that are those of TensorBoard and of Dask.
+OF_TENSORBOARD = {"--logdir"}
+OF_DASK = {"--nthreads", "--memory-limit", "--scheduler-file", "--protocol", "--dashboard-address", "--worker-port"}
+
+
+@pytest.mark.parametrize("document", ["README.md", "docs/options.md", "docs/batch.md"])
 def test_the_options_in_the_documents_are_there(document):
     known = {
         name
-        for command in ("stylize", "mask", "layers", "figure")
+        for command in ("stylize", "batch", "mask", "layers", "figure")
         for name in subparser(command)._option_string_actions
     }
     text = (ROOT / document).read_text()
@@ -59,7 +96,30 @@ def test_the_options_in_the_documents_are_there(document):
         named |= {
             word for line in block.splitlines() if "nst-graph" in line for word in re.findall(r"--[a-z][a-z-]+", line)
         }
-    assert named - known <= {"--logdir", "--help", "--version"}
+    assert named - known <= {"--help", "--version"} | OF_TENSORBOARD | OF_DASK
+
+
+BATCH = (ROOT / "docs" / "batch.md").read_text(encoding="utf-8")
+
+
+def test_the_names_in_the_page_of_batches():
+    """In the table of patterns, and in the example of a sweep."""
+    rows = re.findall(r"^\| `({[^`]*)`(?:, the default)? \| `(painted/[^`]*)` \|$", BATCH, re.M)
+    item = Item("photos/2019/anna.jpg", (Style("monet.jpg"),), "2019")
+    assert len(rows) == 4
+    for pattern, result in rows:
+        assert output_of(item, pattern, Settings(size=400), "painted") == result
+
+
+def test_the_tables_of_pairs_in_the_page_of_batches(tmp_path):
+    tables = re.findall(r"```\n(content,.*?)```", BATCH, re.S)
+    assert len(tables) == 3
+    for table in tables:
+        (tmp_path / "pairs.csv").write_text(table)
+        items = read_pairs(str(tmp_path / "pairs.csv"))
+    (pattern,) = re.findall(r'--pairs sweep.csv .*--name "(.*?)"', BATCH)
+    named = re.findall(r"`(anna_monet_alpha[^`]*)`", BATCH)
+    assert named == [output_of(item, pattern, Settings(**item.given), "") for item in items]
 
 
 def test_the_gallerys_page_is_that_of_its_script():
