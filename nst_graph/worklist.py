@@ -23,9 +23,6 @@ from nst_graph.settings import EVERYWHERE, INIT_WORDS, OPTIONS, Settings, from_o
 
 logger = logging.getLogger(__name__)
 
-#: How the pictures of a batch are called, if nothing else is said.
-DEFAULT_NAME = "{content}_{style}.png"
-
 #: Columns of a batch's own table that say what came out. A table of pairs may have them; they ask for nothing.
 RESULT_COLUMNS = (
     *("width", "height", "iterations_done", "seconds"),

@@ -17,22 +17,27 @@ from nst_graph.files import check_file, check_folder
 from nst_graph.program import interruptible, note_unprinted
 from nst_graph.runtimes import choose_runtime
 from nst_graph.settings import INIT_WORDS, Settings, keyword_names, with_preset
-from nst_graph.worklist import DEFAULT_NAME, Item, check_distinct, crossed, output_of, read_pairs
 
 if TYPE_CHECKING:
     from nst_graph.batch_table import BatchTable, Outcome
     from nst_graph.observers import Observer, Run
     from nst_graph.painter import Job, Result
     from nst_graph.record import Record
+    from nst_graph.worklist import Item
 
 logger = logging.getLogger(__name__)
+
+#: How the pictures are called, if nothing else is said; see `nst_graph.worklist.output_of`.
+DEFAULT_NAME = "{content}_{style}.png"
 
 #: Exit status of a batch in which pictures failed.
 _SOME_FAILED = 1
 
 
-def _items(arguments: argparse.Namespace) -> List[Item]:
+def _items(arguments: argparse.Namespace) -> "List[Item]":
     """Return what is to be made, before any picture is read."""
+    from nst_graph.worklist import crossed, read_pairs
+
     styles = [word for words in arguments.styles for word in words]
     if arguments.pairs is not None:
         for given, what in ((arguments.contents, "CONTENTS"), (styles, "--style"), (arguments.mask, "--style-mask")):
@@ -48,10 +53,12 @@ def _items(arguments: argparse.Namespace) -> List[Item]:
 
 def _pictures(arguments: argparse.Namespace) -> List[Picture]:
     """Return the pictures with their settings and files, all checked."""
+    from nst_graph.worklist import output_of
+
     record = None if arguments.settings_from is None else stored_record(arguments.settings_from)
     common = given_constants(arguments)
 
-    def settings_of(item: Item) -> Settings:
+    def settings_of(item: "Item") -> Settings:
         chosen = with_preset(item.preset or arguments.preset, {**common, **item.given})
         settings = settings_for(chosen, record)
         if settings.init is None:
@@ -84,6 +91,7 @@ def _check_outputs(arguments: argparse.Namespace, pictures: List[Picture], table
     # Imported here because --help needs no OpenCV.
     from nst_graph import figures, images
     from nst_graph.weights import files_of
+    from nst_graph.worklist import check_distinct
 
     items = [picture.item for picture in pictures]
     outputs = [picture.output for picture in pictures]

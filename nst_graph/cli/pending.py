@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, Dict, List, NamedTuple, Optional, Sequenc
 from nst_graph.cli.show import stored_record
 from nst_graph.errors import NSTGraphError, PictureError
 from nst_graph.settings import INIT_WORDS, Settings, is_due
-from nst_graph.worklist import Item
 
 if TYPE_CHECKING:
     from nst_graph.batch_table import BatchTable
     from nst_graph.inputs import Source
     from nst_graph.record import Record
+    from nst_graph.worklist import Item
 
 #: Bytes at the beginning of a picture file that mostly tell its size.
 _START = 1 << 18
@@ -34,7 +34,7 @@ class Picture(NamedTuple):
         The files with its costs.
     """
 
-    item: Item
+    item: "Item"
     settings: Settings
     output: str
     history: Optional[str]

@@ -546,7 +546,7 @@ class Pairs(_Files):
         if not items or not all(item.content and item.styles for item in items):
             return repr(items)
         for item in items:
-            pattern = worklist.DEFAULT_NAME if item.output is None else item.output
+            pattern = "{content}_{style}.png" if item.output is None else item.output
             output = worklist.output_of(item._replace(output=None), pattern, Settings(), "out")
             if not os.path.abspath(output).startswith(os.path.abspath("out") + os.sep):
                 return f"{output!r} is not in the folder"

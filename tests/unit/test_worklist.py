@@ -8,7 +8,9 @@ from nst_graph import worklist
 from nst_graph.errors import OutputError, PictureError, SettingError
 from nst_graph.inputs import Style
 from nst_graph.settings import Settings
-from nst_graph.worklist import DEFAULT_NAME, Item, check_distinct, crossed, output_of, read_pairs
+from nst_graph.worklist import Item, check_distinct, crossed, output_of, read_pairs
+
+NAME = "{content}_{style}.png"
 
 links = pytest.mark.skipif(os.name != "posix", reason="links and names of bytes are those of POSIX")
 
@@ -278,8 +280,8 @@ class TestNames:
     @pytest.mark.parametrize(
         ("item", "pattern", "expected"),
         [
-            (ONE, DEFAULT_NAME, "out/day 1/cat_night.v2.png"),
-            (TWO_STYLES, DEFAULT_NAME, "out/cat_a+c.png"),
+            (ONE, NAME, "out/day 1/cat_night.v2.png"),
+            (TWO_STYLES, NAME, "out/cat_a+c.png"),
             (TWO_STYLES, "{content_type}_{style_type}_{style_folder}.png", None),
             (ONE, "{content}.{content_type}", "out/day 1/cat.jpg"),
             (ONE, "{content_folder}/{style}/{content}_{style_type}.png", "out/day 1/in/night.v2/cat_png.png"),
@@ -329,7 +331,7 @@ class TestNames:
             output_of(item, pattern, SETTINGS, "out")
 
 
-def outputs(items, pattern=DEFAULT_NAME):
+def outputs(items, pattern=NAME):
     return [output_of(item, pattern, Settings(), "out") for item in items]
 
 
