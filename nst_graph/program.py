@@ -123,7 +123,9 @@ def interruptible() -> Iterator[Interruption]:
     before: Dict[int, object] = {}
 
     def note(number: int, frame: Optional[FrameType]) -> None:
-        interruption.signal = number
+        first, interruption.signal = interruption.signal, number
+        if first is not None:  # both had come before Python called this for the first one
+            interruption.end()
         for noted in before:
             signal.signal(noted, signal.SIG_DFL)
 

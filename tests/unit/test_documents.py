@@ -78,8 +78,8 @@ def test_the_table_of_a_batchs_own_options_is_the_commands():
     assert missing == set(re.findall(r"`(--[a-z-]+)`", text.split("These are")[0]))
 
 
-#: Options in the documents that are those of TensorBoard and of Dask.
-OF_TENSORBOARD = {"--logdir"}
+#: Options in the documents that are those of TensorBoard, pytest, the benchmarks and Dask.
+OF_TENSORBOARD, OF_PYTEST, OF_BENCHMARKS = {"--logdir"}, {"--dist"}, {"--only", "--pictures"}
 OF_DASK = {"--nthreads", "--memory-limit", "--scheduler-file", "--protocol", "--dashboard-address", "--worker-port"}
 
 
@@ -96,7 +96,7 @@ def test_the_options_in_the_documents_are_there(document):
         named |= {
             word for line in block.splitlines() if "nst-graph" in line for word in re.findall(r"--[a-z][a-z-]+", line)
         }
-    assert named - known <= {"--help", "--version"} | OF_TENSORBOARD | OF_DASK
+    assert named - known <= {"--help", "--version"} | OF_TENSORBOARD | OF_PYTEST | OF_BENCHMARKS | OF_DASK
 
 
 BATCH = (ROOT / "docs" / "batch.md").read_text(encoding="utf-8")
