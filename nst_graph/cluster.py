@@ -281,6 +281,8 @@ class _Batch:
             self._send(_keep, (self._kept, self._weights), self._without_weights.popleft())
         if not there:
             self._tell("the cluster has no worker; waiting for one: `dask worker ADDRESS --memory-limit 0`")
+        elif not (self._idle or self._sent or self._without_weights):
+            self._tell("no worker of the cluster can make pictures; waiting for others")
         for sent in self._sent.values():
             if sent.task is None and now - sent.begin > _WORKERS_PATIENCE:
                 self._tell(
@@ -310,14 +312,17 @@ class _Batch:
         for key in [key for key, sent in self._sent.items() if sent.address == address]:
             sent = self._sent.pop(key)
             self._cancel(sent.future)
-            if sent.task is None:
-                continue
-            if sent.deaths == _TIMES_AGAIN:
-                error = ClusterError(f"{sent.deaths + 1} workers died while they made it; is the memory too small?")
-                self._failed.append(Result(sent.task.job, sent.task.number, error=error, worker=address))
-            else:
+            if sent.task is not None:
                 logger.warning("the worker %s is gone; its picture is made again", address)
-                self._again.append((sent.task, sent.deaths + 1))
+                self._make_again(sent.task, sent.deaths + 1, address)
+
+    def _make_again(self, task: Task, deaths: int, address: str) -> None:
+        """Let another worker make a picture, unless too many have failed."""
+        if deaths <= _TIMES_AGAIN:
+            self._again.append((task, deaths))
+            return
+        error = ClusterError(f"{deaths} workers died or failed while they made it; is the memory too small?")
+        self._failed.append(Result(task.job, task.number, error=error, worker=address))
 
     def _cancel(self, future: Any) -> None:
         """Let a worker see that nobody wants its picture any more."""
@@ -336,21 +341,22 @@ class _Batch:
             raise
         except (Exception, asyncio.CancelledError) as error:
             value = error
-        if self._client.status != "running":
-            return None  # the error, if it is one, is not the picture's
+        if self._client.status != "running" and not isinstance(value, Result):
+            return None  # the error is not the picture's
         if value is _GONE or (sent.task is not None and value is None):
             self._forget(sent.address)  # its process is another one now
             return None
         del self._sent[key]
-        if sent.task is not None:
+        if sent.task is not None and isinstance(value, Result):
             self._idle.append(sent.address)
-            if isinstance(value, BaseException):
-                value = Result(Job("", ""), 0, error=NSTGraphError(_first_line(value)))
-            result: Result = value._replace(job=sent.task.job, number=sent.task.number, worker=sent.address)
-            return result
+            return value._replace(job=sent.task.job, number=sent.task.number, worker=sent.address)
         problem = self._problem(value)
         if problem:
             self._tell(f"the worker {sent.address} gets no pictures: {problem}")
+            if (
+                sent.task is not None
+            ):  # what goes wrong with a picture comes back as its result, so this is the worker's
+                self._make_again(sent.task, sent.deaths + 1, sent.address)
         elif sent.function is _introduce and self._kept not in value["kept"]:
             self._without_weights.append(sent.address)
             self._next_look = 0.0

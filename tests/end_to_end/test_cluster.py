@@ -160,8 +160,25 @@ def test_a_picture_that_kills_its_workers_is_given_up(monkeypatch):
     (result,) = batch._failed
     assert (result.number, str(result.error)) == (
         7,
-        "4 workers died while they made it; is the memory too small?",
+        "4 workers died or failed while they made it; is the memory too small?",
     )
+
+
+def test_a_worker_that_fails_by_itself_gets_no_more_pictures(monkeypatch, caplog):
+    """It would fail all of them, quicker than the others can make them."""
+    client = type("Client", (), {"status": "running", "nthreads": lambda self: {"tcp://there": 1}})()
+    batch = nst_cluster._Batch(client, weights=random_weights(), threads=None, memory_check=True)
+    task = nst_cluster.Task(Job(noise(0, 3, 3), noise(1, 3, 3)), 7, None)
+    batch._sent["key"] = nst_cluster._Sent("tcp://there", nst_cluster._paint, None, 0.0, task, 0)
+    batch._known.add("tcp://there")
+    monkeypatch.setattr(batch, "_fetched", lambda sent: (_ for _ in ()).throw(ImportError("no TensorFlow\nhere")))
+    with caplog.at_level("WARNING", "nst_graph"):
+        assert batch._take("key") is None and list(batch._again) == [(task, 1)] and not batch._idle
+        batch._look_for_workers()
+    assert [record.getMessage() for record in caplog.records] == [
+        "the worker tcp://there gets no pictures: ImportError: no TensorFlow",
+        "no worker of the cluster can make pictures; waiting for others",
+    ]
 
 
 @pytest.fixture
