@@ -465,8 +465,8 @@ class History(Observer):
 
     @property
     def columns(self) -> List[str]:
-        """Names of the file's columns: `iteration`, `content_cost`, `style_cost_block1_conv1` and so on."""
-        return ["iteration", *(name.column for name in self.names)]
+        """Names of the file's columns, see `history_columns`."""
+        return history_columns(self.names)
 
     def begin(self, run: Run) -> None:
         """Take the names of the costs, and forget an earlier run."""
@@ -502,6 +502,11 @@ class History(Observer):
                 break
             rows.append(row)
         return rows
+
+
+def history_columns(names: Sequence[CostName]) -> List[str]:
+    """Return the names of a history's columns: `iteration`, `content_cost`, `style_cost_block1_conv1` and so on."""
+    return ["iteration", *(name.column for name in names)]
 
 
 class Announcement(Observer):

@@ -1,7 +1,6 @@
 """One picture of a batch: what it is to be, what came of it, and what makes one after the other in this process."""
 
 import contextlib
-import logging
 import time
 from typing import Any, Callable, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
 
@@ -18,8 +17,6 @@ from nst_graph.record import Record
 from nst_graph.settings import Settings
 from nst_graph.transfer import Transfer, check_memory, check_sizes, full_size, settled, stages_of
 from nst_graph.weights import Weights
-
-logger = logging.getLogger(__name__)
 
 
 class Job(NamedTuple):

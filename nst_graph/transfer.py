@@ -1,6 +1,5 @@
 """One run of style transfer: its pictures, its stages, and who watches it."""
 
-import collections
 import contextlib
 import dataclasses
 import functools
@@ -342,7 +341,7 @@ class Transfer:
         self._weights = weights
         self._networks: Dict[bool, NetworkSession] = {}
         self._optimisers: Dict[Any, Optimiser] = {}
-        self._style_targets: collections.OrderedDict[Any, Grams] = collections.OrderedDict()
+        self._style_targets: Dict[Any, Grams] = {}  # the last one that was used is the last
         self._stage = 0
 
     def __enter__(self) -> "Transfer":
@@ -511,15 +510,18 @@ class Transfer:
 
     def _style_target(self, style: Source) -> Grams:
         """Return a style's target for the stage that the run is in; that of an earlier run where it is kept."""
-        size = self.objective.size
+        size, kept = self.objective.size, self._style_targets
+
+        def computed() -> Grams:
+            return self.objective.style_target(self._style_img(style.pixels, size, self._content))
+
+        if self.settings.preserve_colors == "statistics":
+            return computed()  # the content has recoloured the style
         key = self._key(self._stage), style.sha256, style_size(self.settings, style.pixels, size)
-        if key not in self._style_targets or self.settings.preserve_colors == "statistics":  # recoloured by the content
-            style_img = self._style_img(style.pixels, size, self._content)
-            self._style_targets[key] = self.objective.style_target(style_img)
-        self._style_targets.move_to_end(key)
-        while len(self._style_targets) > _MOST_STYLES_KEPT:
-            self._style_targets.popitem(last=False)
-        return self._style_targets[key]
+        kept[key] = kept.pop(key) if key in kept else computed()  # at the end of the dictionary
+        if len(kept) > _MOST_STYLES_KEPT:
+            del kept[next(iter(kept))]
+        return kept[key]
 
     def _first_image(self) -> np.ndarray:
         settings = self.settings

@@ -8,7 +8,13 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Optional, Sequence
 
-from nst_graph.cli.constants import add_constants, given_constants, settings_for
+from nst_graph.cli.constants import (
+    add_constants,
+    add_no_memory_check,
+    add_settings_from,
+    given_constants,
+    settings_for,
+)
 from nst_graph.cli.pending import Picture, to_do
 from nst_graph.cli.show import stored_record
 from nst_graph.cli.words import file_name, sentence, whole_number
@@ -208,6 +214,7 @@ class _Results:
         from nst_graph import figures, metadata
         from nst_graph.csv_rows import to_bytes
         from nst_graph.images import write_bytes, write_picture
+        from nst_graph.observers import history_columns
         from nst_graph.record import to_text
         from nst_graph.saving import save_last
 
@@ -217,8 +224,7 @@ class _Results:
         write = functools.partial(metadata.write, text=text, carried=carried)
         save_last(result.picture, picture.output, write_picture if self._arguments.no_metadata else write)
         if picture.history is not None:
-            columns = ["iteration", *(name.column for name in result.cost_names)]
-            write_bytes(to_bytes([columns, *result.history]), picture.history)
+            write_bytes(to_bytes([history_columns(result.cost_names), *result.history]), picture.history)
         if picture.plot is not None:
             figures.plot_costs(result.cost_names, result.history, picture.plot)
 
@@ -256,8 +262,9 @@ def _outcome(result: "Result", error: Optional[Exception]) -> "Outcome":
 
 def _constants(settings: Settings) -> Dict[str, Any]:
     """Return the constants of a job in which settings differ from the defaults."""
+    standard = Settings()
     names = [name for name in keyword_names() if name not in ("weights", "threads")]
-    chosen = {name: getattr(settings, name) for name in names if getattr(settings, name) != getattr(Settings(), name)}
+    chosen = {name: getattr(settings, name) for name in names if getattr(settings, name) != getattr(standard, name)}
     return {**chosen, "init": settings.init}
 
 
@@ -387,12 +394,7 @@ def add_to(commands: Any) -> None:
     )
     add_constants(batch)
     repeat = batch.add_argument_group("repeating")
-    repeat.add_argument(
-        "--settings-from",
-        metavar="FILE",
-        type=file_name,
-        help="take the settings that are stored in a picture, or from `nst-graph show`",
-    )
+    add_settings_from(repeat)
     repeat.add_argument(
         "--no-metadata", action="store_true", help="store neither settings nor the content's EXIF in the pictures"
     )
@@ -418,7 +420,5 @@ def add_to(commands: Any) -> None:
     files.add_argument(
         "--log-dir", metavar="DIR", type=file_name, help="folder for TensorBoard logs; without it there are none"
     )
-    files.add_argument(
-        "--no-memory-check", action="store_true", help="run even if the memory that is free seems not to suffice"
-    )
+    add_no_memory_check(files)
     batch.set_defaults(run=_batch)

@@ -4,6 +4,7 @@ import argparse
 import dataclasses
 from typing import TYPE_CHECKING, Any, Dict, Optional
 
+from nst_graph.cli.words import file_name
 from nst_graph.settings import GROUPS, OPTIONS, PRESETS, Settings, check_effects, from_options, word_of
 
 if TYPE_CHECKING:
@@ -41,6 +42,23 @@ def _presets() -> str:
     return "; ".join(
         f"{name}: " + " ".join(f"{options[constant]} {value}" for constant, value in constants.items())
         for name, constants in PRESETS.items()
+    )
+
+
+def add_settings_from(group: "argparse._ArgumentGroup") -> None:
+    """Add the option that takes the settings of another picture."""
+    group.add_argument(
+        "--settings-from",
+        metavar="FILE",
+        type=file_name,
+        help="take the settings that are stored in a picture, or from `nst-graph show`",
+    )
+
+
+def add_no_memory_check(group: "argparse._ArgumentGroup") -> None:
+    """Add the option that makes runs for which there seems to be too little memory."""
+    group.add_argument(
+        "--no-memory-check", action="store_true", help="run even if the memory that is free seems not to suffice"
     )
 
 

@@ -129,9 +129,9 @@ def to_do(
     made = _Made(table)
     missing, refused = [], {}
     for picture in pictures:
-        record = made.record(picture.output) if os.path.exists(picture.output) else None
-        beside = [path for path in (picture.history, picture.plot) if path is not None]
         if not overwrite:
+            record = made.record(picture.output) if os.path.exists(picture.output) else None
+            beside = [path for path in (picture.history, picture.plot) if path is not None]
             if record is not None and made.is_made(picture, record) and all(map(os.path.exists, beside)):
                 continue
             theirs = _not_ours(picture, beside, record, table, save_every)

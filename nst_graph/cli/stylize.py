@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Any, Callable, List, NamedTuple, Optional, Tup
 
 import numpy as np
 
-from nst_graph.cli.constants import add_constants, given_constants, settings_for
+from nst_graph.cli.constants import (
+    add_constants,
+    add_no_memory_check,
+    add_settings_from,
+    given_constants,
+    settings_for,
+)
 from nst_graph.cli.show import stored_record
 from nst_graph.cli.words import file_name, sentence, whole_number
 from nst_graph.errors import CheckpointError, DivergenceError, NSTGraphError, OutputError, SettingError
@@ -360,12 +366,7 @@ def _add_files(stylize: argparse.ArgumentParser) -> None:
     )
 
     repeat = stylize.add_argument_group("repeating")
-    repeat.add_argument(
-        "--settings-from",
-        metavar="FILE",
-        type=file_name,
-        help="take the settings that are stored in a picture, or from `nst-graph show`",
-    )
+    add_settings_from(repeat)
     repeat.add_argument(
         "--no-metadata", action="store_true", help="store neither settings nor the content's EXIF in the picture"
     )
@@ -388,6 +389,4 @@ def _add_files(stylize: argparse.ArgumentParser) -> None:
         "--log-dir", metavar="DIR", type=file_name, default="log", help="folder for TensorBoard logs (log)"
     )
     files.add_argument("--no-log", action="store_true", help="write no TensorBoard log")
-    files.add_argument(
-        "--no-memory-check", action="store_true", help="run even if the memory that is free seems not to suffice"
-    )
+    add_no_memory_check(files)

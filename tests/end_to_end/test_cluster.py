@@ -38,10 +38,10 @@ def cluster(tmp_path_factory):
         yield cluster
 
 
-def in_workers(cluster, function, *arguments):
-    """Call a function in each worker; return what it returns by address."""
+def in_workers(cluster, function, workers=None):
+    """Call a function in each worker, or in those that are named; return what it returns by address."""
     with distributed.Client(cluster.address, set_as_default=False) as client:
-        return client.run(function, *arguments)
+        return client.run(function, workers=workers)
 
 
 def _sent_by_value():
@@ -62,6 +62,15 @@ def _sent_by_value():
         return Objective.counted
 
     return count_style_targets, counted
+
+
+def _busy():
+    def busy():
+        from nst_graph import cluster
+
+        return cluster._lock.locked()
+
+    return busy
 
 
 def test_twelve_pictures_and_a_worker_that_is_killed(cluster, tmp_path, caplog):
@@ -116,6 +125,7 @@ def test_a_worker_that_comes_later_without_nst_graph_gets_nothing_and_a_stopped_
     jobs = [Job(noise(seed, 30, 40), noise(20, 50, 60), {"iterations": 10**6 if seed else 1}) for seed in range(2)]
     stopped = threading.Event()
     with caplog.at_level("WARNING", "nst_graph"):
+        others = [worker.address for worker in cluster.workers()]
         bare = cluster.start_worker(environment={"PYTHONPATH": str(tmp_path)})
         results = stylize_many(
             jobs,
@@ -130,7 +140,11 @@ def test_a_worker_that_comes_later_without_nst_graph_gets_nothing_and_a_stopped_
     assert [record.getMessage() for record in caplog.records] == [
         f"the worker {bare.address} gets no pictures: nst_graph is not installed there (no such module here)"
     ]
-    # The million iterations are stopped too. Otherwise this would wait for them.
+    # The million iterations are stopped too.
+    end = time.monotonic() + 30
+    while any(in_workers(cluster, _busy(), others).values()):
+        assert time.monotonic() < end, "a worker is still at a picture that nobody wants"
+        time.sleep(0.1)
     (result,) = stylize_many(jobs[:1], weights=random_weights(), scheduler=cluster.address, **CONSTANTS)
     assert result.error is None
     cluster.kill_worker(bare)

@@ -65,6 +65,16 @@ def test_pictures_are_those_of_stylize_and_nothing_is_made_twice(vgg_weights, ca
         np.testing.assert_array_equal(result.picture, alone(result, vgg_weights))
 
 
+def test_no_more_style_targets_are_kept_than_fit(vgg_weights, calls, monkeypatch):
+    """The one that was not used for the longest time goes first."""
+    monkeypatch.setattr("nst_graph.transfer._MOST_STYLES_KEPT", 2)
+    styles = {name: noise(seed, 24, 32) for seed, name in enumerate("abc", start=30)}
+    counts = []
+    for _ in stylize_many([(CONTENTS[0], styles[name]) for name in "abacbba"], weights=vgg_weights, **COMMON):
+        counts.append(calls["style targets"])
+    assert counts == [1, 2, 2, 3, 4, 4, 5]
+
+
 #: Constants, and whether a graph depends on them.
 SWEEP = [
     *(({}, False), ({"alpha": 5}, True), ({"pooling": "max"}, True), ({"optimizer": "lbfgs"}, True)),
