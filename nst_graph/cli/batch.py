@@ -9,6 +9,7 @@ import sys
 from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Optional, Sequence
 
 from nst_graph.cli.constants import (
+    DEFAULT_NAME,
     add_constants,
     add_no_memory_check,
     add_settings_from,
@@ -32,9 +33,6 @@ if TYPE_CHECKING:
     from nst_graph.worklist import Item
 
 logger = logging.getLogger(__name__)
-
-#: How the pictures are called, if nothing else is said; see `nst_graph.worklist.output_of`.
-DEFAULT_NAME = "{content}_{style}.png"
 
 #: Exit status of a batch in which pictures failed.
 _SOME_FAILED = 1

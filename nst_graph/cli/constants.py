@@ -10,6 +10,9 @@ from nst_graph.settings import GROUPS, OPTIONS, PRESETS, Settings, check_effects
 if TYPE_CHECKING:
     from nst_graph.record import Record
 
+#: How a picture is called, if nothing else is said; see `nst_graph.worklist.output_of`.
+DEFAULT_NAME = "{content}_{style}.png"
+
 #: Where the command differs from the article and from Python: neither the pictures' proportions nor the memory of the
 #: machine are known.
 _DEFAULTS: Dict[str, Any] = {"size": 400, "strips": "auto"}

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Callable, List, NamedTuple, Optional, Tup
 import numpy as np
 
 from nst_graph.cli.constants import (
+    DEFAULT_NAME,
     add_constants,
     add_no_memory_check,
     add_settings_from,
@@ -47,9 +48,9 @@ def _plan(arguments: argparse.Namespace) -> _Plan:
     """Return what the words of the command line ask for, before any picture is read."""
     chosen = with_preset(arguments.preset, given_constants(arguments))
     named = [word for word in (arguments.content, arguments.style, arguments.output) if word is not None]
-    if arguments.resume is None and len(named) < 3:
-        raise SettingError("a run takes CONTENT STYLE OUTPUT; for help: nst-graph stylize --help")
-    if named and len(named) < 3:
+    if arguments.resume is None and len(named) < 2:
+        raise SettingError("a run takes CONTENT STYLE, and OUTPUT if you like; for help: nst-graph stylize --help")
+    if arguments.resume is not None and named and len(named) < 3:
         raise SettingError("a run that goes on takes CONTENT STYLE OUTPUT, or none of them: then the checkpoint's")
     if arguments.resume is not None and arguments.preset is not None:
         raise SettingError("--preset has no effect with --resume: the checkpoint has the settings")
@@ -76,8 +77,18 @@ def _plan(arguments: argparse.Namespace) -> _Plan:
             raise SettingError("the checkpoint's run was not one of files; name CONTENT STYLE OUTPUT")
     if settings.init is None:
         raise SettingError("the run started from a picture that was no file; name one with --init")
+    styles = _styles(arguments, record)
+    if output is None:
+        output = _beside_content(content, styles, settings)
     settings = dataclasses.replace(settings, content_img_path=content, generated_img_path=output)
-    return _Plan(settings, content, _styles(arguments, record), output, saved)
+    return _Plan(settings, content, styles, output, saved)
+
+
+def _beside_content(content: str, styles: List[Any], settings: Settings) -> str:
+    """Return the file of a picture for which none is named: `photos/me_monet.png` for `photos/me.jpg`."""
+    from nst_graph.worklist import Item, output_of
+
+    return output_of(Item(content, tuple(styles)), DEFAULT_NAME, settings, os.path.dirname(content))
 
 
 def _styles(arguments: argparse.Namespace, record: "Optional[Record]") -> List[Any]:
@@ -278,6 +289,8 @@ def _stylize(arguments: argparse.Namespace) -> None:
                     _write_last(checkpoints, arguments.checkpoint)
             if interruption.asked():
                 _say_where(transfer.iteration, plan.output, arguments)
+            else:
+                logger.info("the picture is %s", plan.output)
     note_unprinted()
     if arguments.plot is not None:
         figures.plot_costs(history.names, history.rows, arguments.plot)
@@ -314,13 +327,16 @@ def add_to(commands: Any) -> None:
         "stylize",
         help=about,
         description=sentence(about + "; the defaults are the article's, but for --size 400"),
-        usage="nst-graph stylize CONTENT STYLE OUTPUT [option ...]",
+        usage="nst-graph stylize CONTENT STYLE [OUTPUT] [option ...]",
         allow_abbrev=False,
     )
     stylize.add_argument("content", metavar="CONTENT", nargs="?", help="picture file")
     stylize.add_argument("style", metavar="STYLE", nargs="?", help="picture file, or FILE:WEIGHT beside other styles")
     stylize.add_argument(
-        "output", metavar="OUTPUT", nargs="?", help="picture file to write, during the run and at the end"
+        "output",
+        metavar="OUTPUT",
+        nargs="?",
+        help=f"picture file to write, during the run and at the end; without it {DEFAULT_NAME}, beside CONTENT",
     )
 
     styles = stylize.add_argument_group("styles")

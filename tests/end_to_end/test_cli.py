@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from nst_graph import cli
 from nst_graph.runtimes import get_runtime, installed
 from nst_graph.settings import CONSTANTS, OPTIONS, word_of
 from tests import ROOT
@@ -131,11 +132,38 @@ def test_help_version_and_mistakes(tmp_path):
     for subcommand in ("stylize", "mask", "layers", "show", "figure", "runtimes"):
         assert f"\n    {subcommand} " in shown
     assert command(tmp_path, "--version").stdout.startswith("nst_graph ")
-    for words in ([], ["nothing"], ["runtimes", "more"]):
+    for words in (["nothing"], ["runtimes", "more"]):
         done = command(tmp_path, *words)
         assert done.returncode == 2
         (line,) = done.stderr.splitlines()
         assert "error: " in line and "--help" in line
+
+
+def test_the_name_alone_shows_three_commands_that_are_there(tmp_path):
+    done = command(tmp_path)
+    assert done.returncode == 0 and done.stderr == ""
+    commands = [line.split() for line in done.stdout.splitlines() if line.startswith("  nst-graph ")]
+    assert [words[1] for words in commands] == ["stylize", "batch", "show"]
+    for words in commands:
+        cli._parser().parse_args(words[1:])
+
+
+@pytest.mark.parametrize(
+    ("words", "attribute", "expected"),
+    [
+        ("stylize a b --overwrite c", "output", "c"),
+        ("stylize --size 3 a --style d b --no-log c --seed 4", "output", "c"),
+        ("stylize a --overwrite b", "output", None),
+        ("stylize a b -- --c", "output", "--c"),
+        ("stylize --overwrite -- a b --c", "output", "--c"),
+        ("batch a --output o b --style x y", "contents", ["a", "b"]),
+        ("batch --output o --style x y --seed 3 a b", "contents", ["a", "b"]),
+        ("mask a --invert b", "output", "b"),
+        ("figure o a --height 3 b c", "pictures", ["a", "b", "c"]),
+    ],
+)
+def test_options_may_stand_between_the_words(words, attribute, expected):
+    assert getattr(cli._parser().parse_args(words.split()), attribute) == expected
 
 
 def test_every_option_is_in_the_help_with_its_other_name_and_its_default(tmp_path):

@@ -181,8 +181,8 @@ LONG = "a" * 5000
 #: Command lines, and a part of the line that each must show.
 REFUSED = [
     # words
-    ("stylize", "a run takes CONTENT STYLE OUTPUT"),
-    ("stylize c.png s.png", "a run takes CONTENT STYLE OUTPUT"),
+    ("stylize", "a run takes CONTENT STYLE, and OUTPUT if you like"),
+    ("stylize c.png", "a run takes CONTENT STYLE, and OUTPUT if you like"),
     (f"{NEW} more.png", "unrecognized arguments: more.png"),
     (f"{NEW} --siz=40", "unrecognized arguments: --siz=40"),
     (f"{NEW} --size", "expected one argument"),
@@ -338,7 +338,7 @@ REFUSED = [
     ("stylize --resume=done.png", "'done.png' is not a checkpoint, or is damaged"),
     ("stylize --resume=arrays.npz", "the checkpoint's run was not one of files; name CONTENT STYLE OUTPUT"),
     # repeating
-    ("stylize --settings-from=done.png", "a run takes CONTENT STYLE OUTPUT"),
+    ("stylize --settings-from=done.png", "a run takes CONTENT STYLE, and OUTPUT if you like"),
     (f"{FROM}=missing.png", "there is no picture 'missing.png'"),
     (f"{FROM}=bare.png", "'bare.png' holds no settings; they are in pictures that `nst-graph stylize` wrote"),
     (f"{FROM}=text.txt", "'text.txt' is damaged or not a picture"),

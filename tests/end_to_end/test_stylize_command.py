@@ -9,7 +9,9 @@ import cv2
 import numpy as np
 import pytest
 
+from nst_graph import cli
 from nst_graph.cli import main
+from nst_graph.cli.stylize import _plan
 from nst_graph.runtimes import get_runtime
 
 COMMAND = [sys.executable, "-m", "nst_graph"]
@@ -110,6 +112,38 @@ def test_one_of_two_streams_is_a_terminal(folder, monkeypatch, capsys, in_proces
     assert captured.out.startswith("Iteration: 0, Content cost: ") == lines
     assert ("2/2 [00:0" in captured.err) == bar
     assert len(list((folder / "runs").iterdir())) == 1
+
+
+def test_a_picture_without_a_name_stands_beside_the_content(folder):
+    """It is not replaced by the next run, which has another seed."""
+    pictures = ["input/cat.jpg", "input/starry_night.jpg"]
+    done = run(folder, "stylize", *pictures, "--size=37", "--weights=random", "--iterations=1", "--no-log")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.splitlines()[-1] == "the picture is input/cat_starry_night.png"
+    assert sorted(path.name for path in (folder / "input").iterdir()) == [
+        "cat.jpg",
+        "cat_starry_night.png",
+        "starry_night.jpg",
+    ]
+    before = contents(folder)
+    assert cv2.imread(str(folder / "input" / "cat_starry_night.png")).shape == (28, 37, 3)
+    done = run(folder, "stylize", *pictures, "--size=37", "--weights=random", "--iterations=1", "--no-log")
+    assert done.returncode == 2 and "the file 'input/cat_starry_night.png' exists" in done.stderr
+    assert contents(folder) == before
+
+
+@pytest.mark.parametrize(
+    ("words", "output"),
+    [
+        ("me.jpg monet.jpg", "me_monet.png"),
+        ("a/me.jpg b/monet.jpg:2 --style mosaic.png", "a/me_monet+mosaic.png"),
+        ("/a/me.jpg monet.jpg", "/a/me_monet.png"),
+        ("me.jpg monet.jpg x.webp", "x.webp"),
+    ],
+)
+def test_the_name_of_a_picture_that_has_none(words, output):
+    plan = _plan(cli._parser().parse_args(["stylize", *words.split()]))
+    assert plan.output == plan.settings.generated_img_path == output
 
 
 @pytest.mark.parametrize(
