@@ -277,15 +277,15 @@ class SavedPicture(Observer):
     write : callable
         Takes picture and path, and writes the file. The default is `nst_graph.images.write_picture`.
 
-    Raises
-    ------
-    SettingError
-        If `every` is not a whole number of at least 0.
-
     Attributes
     ----------
     saved : int or None
         The iteration of the last picture that was written.
+
+    Raises
+    ------
+    SettingError
+        If `every` is not a whole number of at least 0.
     """
 
     opencv_order = True
@@ -324,7 +324,13 @@ class NumberedPictures(SavedPicture):
     """The picture as it develops, each in a file of its own: `out_0000.png`, `out_0050.png` ... for `out.png`.
 
     The numbers are those of the article's lines: 0 is the picture after the first step. The last picture is kept too.
-    Parameters are those of `SavedPicture`.
+
+    Parameters
+    ----------
+    path : str
+        The picture files' name without the numbers.
+    every, write : int, callable
+        See `SavedPicture`.
     """
 
     def _path_of(self, iteration: int) -> str:
