@@ -37,13 +37,6 @@ class Objective:
     scope : str
         What the names of the operations begin with, for objectives that share a session: `200x150` for example.
 
-    Raises
-    ------
-    RuntimeMissingError
-        If TensorFlow is not available.
-    SettingError
-        If the size is too small for a layer of the settings.
-
     Attributes
     ----------
     session : tf.Session
@@ -58,6 +51,13 @@ class Objective:
         Scalar tensors by name.
     scope : str
         What the names of the operations begin with: "", or a name with a slash at the end.
+
+    Raises
+    ------
+    RuntimeMissingError
+        If TensorFlow is not available.
+    SettingError
+        If the size is too small for a layer of the settings.
 
     Examples
     --------
@@ -273,9 +273,12 @@ class Objective:
         return np.asarray(self.session.run(self.input_var))
 
     def evaluate(self) -> Costs:
-        """Return the costs of the image in `input_var`, as floats that hold float32 values. Takes a forward pass.
+        """Compute the costs of the image in `input_var`, which takes a forward pass.
 
-        It is made in float32, also where the steps are in bfloat16.
+        Returns
+        -------
+        Costs
+            Floats that hold float32 values. They are computed in float32, also where the steps are in bfloat16.
         """
         return as_floats(self._in_float32(self.costs, self._feed))
 

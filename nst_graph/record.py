@@ -84,6 +84,10 @@ class Record(NamedTuple):
         first : str, optional
             A picture in the place of the first style's.
 
+        Returns
+        -------
+        list of Style
+
         Raises
         ------
         SettingError
@@ -96,7 +100,15 @@ class Record(NamedTuple):
     def as_long_as(self, other: Union["Record", Settings]) -> "Record":
         """Return this record with the number of iterations of another run, of the last stage if there are several.
 
-        It is the record itself if the two have different stages.
+        Parameters
+        ----------
+        other : Record or Settings
+            Of the other run.
+
+        Returns
+        -------
+        Record
+            This record itself if the two runs have different stages.
         """
         settings = other if isinstance(other, Settings) else Settings(**other.settings)
         stages = self.settings["stages"]
@@ -108,9 +120,18 @@ class Record(NamedTuple):
         return self._replace(settings={**self.settings, "stages": settings.stages})
 
     def difference_from(self, other: "Record") -> str:
-        """Return in what this run differs from another, in words; "" if both make the same picture.
+        """Return in what this run differs from another.
 
-        Where the files lie does not matter, nor do the versions.
+        Parameters
+        ----------
+        other : Record
+            Of the other run.
+
+        Returns
+        -------
+        str
+            The first difference in words; "" if both make the same picture. Where the files lie does not matter, nor do
+            the versions.
         """
         for name, value in self.settings.items():
             # What `auto` is, nobody knows before a run begins.

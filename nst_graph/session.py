@@ -24,11 +24,6 @@ class NetworkSession:
     threads : int, optional
         TensorFlow's threads, see `nst_graph.runtimes.Runtime.session_config`.
 
-    Raises
-    ------
-    RuntimeMissingError
-        If TensorFlow is not available.
-
     Attributes
     ----------
     session : tf.Session
@@ -37,6 +32,11 @@ class NetworkSession:
         From `nst_graph.network.load_vgg19`.
     bfloat16 : bool
         As given.
+
+    Raises
+    ------
+    RuntimeMissingError
+        If TensorFlow is not available.
     """
 
     def __init__(self, weights: Weights, bfloat16: bool = False, threads: Optional[int] = None) -> None:

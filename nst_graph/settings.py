@@ -695,9 +695,13 @@ class Settings:
         return {**values, "VGG_IMAGENET_MEANS": self.color_means}
 
     def words(self) -> Dict[str, str]:
-        """Return the article's constants under its names as the text that `from_words` reads: `400,300` for a size.
+        """Return the constants as text.
 
-        Constants that the article does not have follow if they differ from their default, in lower case.
+        Returns
+        -------
+        dict of str to str
+            The article's constants under its names, as its program reads them: `400,300` for a size. Constants that the
+            article does not have follow if they differ from their default, in lower case.
         """
         words = {name: _word(getattr(self, field.name)) for name, field in CONSTANTS.items()}
         further = (field for field in _changed(self) if not field.metadata["article"])
@@ -754,8 +758,9 @@ def check_effects(settings: Settings, given: Collection[str]) -> None:
             raise SettingError(f"{name} has no effect with {choice}: leave one of the two out")
 
 
-#: Constants that go well together, by the name of the preset. `fast` is the article's cost and look in a tenth of the
-#: time; docs/speed.md has the figures.
+#: Constants that go well together, by the name of the preset.
+#:
+#: `fast` is the article's cost and look in a tenth of the time; docs/speed.md has the figures.
 PRESETS: Dict[str, Dict[str, Any]] = {
     "fast": {"optimizer": "lbfgs", "precision": "auto", "start_size": "half", "iterations": 70},
 }

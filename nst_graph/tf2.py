@@ -175,13 +175,20 @@ def stylize(
         One picture likewise, or one or several `nst_graph.Style` of such pictures.
     init : str, tf.Tensor or ndarray
         `noise`, `content`, `style` or a picture likewise.
-    weights, callback_every, checkpoint, checkpoint_every, resume, preset, **constants
-        As `nst_graph.stylize` takes them.
+    weights : str or Weights
+        See `nst_graph.find_weights`.
     callback : callable, optional
         Called with a `Progress` as `steps` yields it.
+    callback_every : int
+        Steps from one call to the next, at least 1.
     observers : sequence of Observer
-        As `nst_graph.stylize` takes them. They get pictures as the callback does: red, green and blue, and tensors if
-        `content` is one. Those that write pictures with OpenCV (`Observer.opencv_order`) get OpenCV's order.
+        What watches the run, see `nst_graph.observers`. They get pictures as the callback does: red, green and blue,
+        and tensors if `content` is one. Those that write pictures with OpenCV (`Observer.opencv_order`) get OpenCV's
+        order.
+    checkpoint, checkpoint_every, resume, preset : str, int, str, str
+        See `nst_graph.stylize`.
+    **constants
+        See `nst_graph.stylize`.
 
     Returns
     -------

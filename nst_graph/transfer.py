@@ -229,7 +229,12 @@ def stages_of(settings: Settings, size: Optional[Tuple[int, int]] = None) -> Lis
     settings : Settings
         Its stages, iterations, optimiser, precision and strips, see `settled`.
     size : tuple of int, optional
-        From `full_size`. By default the settings' own, which must be width and height then.
+        Width and height of the generated picture. By default the settings' own, which must not be a longest side then.
+
+    Returns
+    -------
+    list of Stage
+        In the order of training, from the smallest size to the full one.
     """
     if size is None:
         assert not isinstance(settings.size, int)
@@ -302,11 +307,6 @@ class Transfer:
         By default `stages_of(settings, size)`. Each begins with the image of the stage before it, resized to its own
         size.
 
-    Raises
-    ------
-    WeightsError, RuntimeMissingError
-        On entry, if weights or TensorFlow are not available.
-
     Attributes
     ----------
     settings : Settings
@@ -319,6 +319,11 @@ class Transfer:
         Where the weights are from, in a line.
     iteration : int
         Training steps done since `start`.
+
+    Raises
+    ------
+    WeightsError, RuntimeMissingError
+        On entry, if weights or TensorFlow are not available.
 
     Examples
     --------
@@ -544,6 +549,10 @@ class Transfer:
     def state(self) -> State:
         """Return the state of the run.
 
+        Returns
+        -------
+        State
+
         Raises
         ------
         DivergenceError
@@ -578,7 +587,12 @@ class Transfer:
         self._reported = state.iteration - 1
 
     def resume(self, state: State, record: Record) -> None:
-        """Go on from a checkpoint of the run that `start` began; see `nst_graph.checkpoint.read_checkpoint`.
+        """Go on from a checkpoint of the run that `start` began.
+
+        Parameters
+        ----------
+        state, record : State, Record
+            From `nst_graph.checkpoint.read_checkpoint`.
 
         Raises
         ------
@@ -655,7 +669,12 @@ class Transfer:
         return self.objective.image()
 
     def picture(self) -> np.ndarray:
-        """Return the image as it is now as a picture: uint8 (h, w, 3), blue, green and red.
+        """Return the image as it is now as a picture.
+
+        Returns
+        -------
+        ndarray
+            uint8 (h, w, 3), blue, green and red.
 
         Raises
         ------

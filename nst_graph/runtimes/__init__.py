@@ -130,6 +130,10 @@ class Runtime:
             By default `session_config()`.
         graph : tf.Graph, optional
             By default a new, empty one.
+
+        Returns
+        -------
+        tf.Session
         """
         # The first session looks for devices and prints which ones it does not find. When a later session is made,
         # another thread may be training, and TensorFlow's messages about that must be visible.
