@@ -159,8 +159,8 @@ def write(picture: np.ndarray, path: str, text: str, carried: Carried) -> None:
         `holds_text` is false for it, the file has the pixels only.
     text : str
         A JSON text. In a PNG it has the keyword `nst_graph`. It is a JPEG's comment and the EXIF UserComment of a WebP
-        or TIFF, in place of the content's own; there it starts with `nst_graph: `. A JPEG holds at most 64 KB of it;
-        with Pillow 9, of text, tags and profile together.
+        or TIFF, in place of the content's own; there it starts with `nst_graph:` and a space. A JPEG holds at most
+        64 KB of it; with Pillow 9, of text, tags and profile together.
     carried : Carried
         From `carried_by`.
 

@@ -1,10 +1,13 @@
 """Sphinx: the pages are the docstrings. `sphinx-build -W docs/api build/api` builds them, without a network."""
 
 import importlib
+import inspect
+import re
 import sys
 import types
 
 from numpydoc import xref
+from sphinx.util.inspect import stringify_signature
 
 import nst_graph
 import nst_graph.transfer
@@ -29,7 +32,16 @@ maximum_signature_line_length = 88
 
 numpydoc_show_class_members = False  # autodoc shows them, each with its own text
 numpydoc_xref_param_type = True
-numpydoc_xref_aliases = {name: f"nst_graph.{name}" for name in nst_graph.__all__}
+numpydoc_xref_aliases = {
+    **{name: f"nst_graph.{name}" for name in nst_graph.__all__},
+    "Candidate": "nst_graph.runtimes.Candidate",
+    "Carried": "nst_graph.metadata.Carried",
+    "Installed": "nst_graph.runtimes.Installed",
+    "NetworkSession": "nst_graph.session.NetworkSession",
+    "Optimiser": "nst_graph.optimisers.Optimiser",
+    "PictureFile": "nst_graph.inputs.PictureFile",
+    "Record": "nst_graph.record.Record",
+}
 numpydoc_xref_ignore = "all"
 xref.DEFAULT_LINKS.clear()  # they lead to pages of Python and NumPy, whose indexes are not here
 
@@ -76,6 +88,15 @@ def _skip_alias(app, what, name, obj, skip, options):
     return True if str(getattr(obj, "__doc__", "")).startswith("Alias for field number") else None
 
 
+def _signature(app, what, name, obj, options, signature, returned):
+    """Give `Settings` the signature of its constants, and a default that is a lambda three dots."""
+    if name != "nst_graph.Settings":
+        return re.sub(r"<function \S*<lambda>>", "...", signature or "") or None, returned
+    own = inspect.signature(obj.__init__)
+    constants = [one.replace(kind=one.KEYWORD_ONLY) for one in list(own.parameters.values())[1:]]
+    return stringify_signature(own.replace(parameters=constants), show_annotation=False), None
+
+
 def _public_name(app, env, node, contnode):
     """Link to the one place of a public name, from whatever module it is named in and with whatever path to it."""
     name = node.get("reftarget", "").rpartition(".")[2]
@@ -90,4 +111,5 @@ def _public_name(app, env, node, contnode):
 def setup(app):
     """Connect what the functions above do."""
     app.connect("autodoc-skip-member", _skip_alias)
+    app.connect("autodoc-process-signature", _signature)
     app.connect("missing-reference", _public_name)
