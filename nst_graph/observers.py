@@ -1,4 +1,25 @@
-"""Observers of a run: lines, a progress bar, saved pictures, checkpoints, TensorBoard, the history of the costs."""
+"""Observers of a run: lines, a progress bar, saved pictures, checkpoints, TensorBoard, the history of the costs.
+
+A run takes any number of them:
+
+>>> import glob, nst_graph
+>>> from nst_graph.observers import Callback, Checkpoints, NumberedPictures, ProgressBar, SavedPicture
+>>> saved = SavedPicture("painted.png", every=2)
+>>> observers = [
+...     ProgressBar(),
+...     saved,
+...     NumberedPictures("cat.png", every=2),
+...     Checkpoints("run.npz"),
+...     Callback(lambda progress: print(progress.iteration, progress.image.shape), every=2),
+... ]
+>>> pair = "input/cat.jpg", "input/starry_night.jpg"
+>>> picture = nst_graph.stylize(*pair, size=48, iterations=4, observers=observers)
+0 (36, 48, 3)
+2 (36, 48, 3)
+3 (36, 48, 3)
+>>> saved.saved, sorted(glob.glob("cat_*.png")), glob.glob("run.npz")
+(3, ['cat_0000.png', 'cat_0002.png', 'cat_0003.png'], ['run.npz'])
+"""
 
 import contextlib
 import logging
@@ -96,6 +117,23 @@ class Observer:
         Whether pictures always come in OpenCV's order, blue, green and red. Observers that write pictures with OpenCV
         set it. The others get the order of their caller: blue, green and red from `nst_graph.stylize`, red, green and
         blue from `nst_graph.tf2.stylize`.
+
+    Examples
+    --------
+    >>> import nst_graph
+    >>> class Best(nst_graph.Observer):
+    ...     every = 1
+    ...
+    ...     def begin(self, run):
+    ...         self.lowest, self.image = float("inf"), None
+    ...
+    ...     def step(self, progress):
+    ...         if progress.costs.total < self.lowest:
+    ...             self.lowest, self.image = progress.costs.total, progress.image
+    >>> best, pair = Best(), ("input/cat.jpg", "input/starry_night.jpg")
+    >>> _ = nst_graph.stylize(*pair, size=48, iterations=3, observers=[best])
+    >>> best.image.shape
+    (36, 48, 3)
     """
 
     every: int = 0
@@ -148,6 +186,15 @@ class PrintedLines(Observer):
     ------
     SettingError
         If `every` is not a whole number of at least 0.
+
+    Examples
+    --------
+    >>> import nst_graph
+    >>> from nst_graph.observers import PrintedLines
+    >>> pair = "input/cat.jpg", "input/starry_night.jpg"
+    >>> _ = nst_graph.stylize(*pair, size=48, iterations=3, observers=[PrintedLines(every=2)])
+    Iteration: 0, Content cost: ..., Style cost: ..., Total cost: ...
+    Iteration: 2, Content cost: ..., Style cost: ..., Total cost: ...
     """
 
     def __init__(self, every: int = 20) -> None:
@@ -413,6 +460,15 @@ class TensorBoard(Observer):
     ------
     SettingError
         If `every` is not a whole number of at least 0.
+
+    Examples
+    --------
+    >>> import os, nst_graph
+    >>> from nst_graph.observers import TensorBoard
+    >>> pair = "input/cat.jpg", "input/starry_night.jpg"
+    >>> _ = nst_graph.stylize(*pair, size=48, iterations=3, observers=[TensorBoard("log")])
+    >>> len(os.listdir("log"))  # one folder for each run
+    1
     """
 
     opencv_order = True
@@ -460,6 +516,18 @@ class History(Observer):
         Names of the costs.
     rows : list of list
         For each iteration its number, then the costs in the order of `names`, not rounded.
+
+    Examples
+    --------
+    >>> import nst_graph
+    >>> from nst_graph.observers import History
+    >>> history, pair = History("costs.csv"), ("input/cat.jpg", "input/starry_night.jpg")
+    >>> _ = nst_graph.stylize(*pair, size=48, iterations=3, observers=[history])
+    >>> [row[0] for row in history.rows], len(history.rows[0]) == 1 + len(history.names)
+    ([0, 1, 2], True)
+    >>> with open("costs.csv") as file:
+    ...     print(file.readline()[:44])
+    iteration,content_cost,style_cost,total_cost
     """
 
     def __init__(self, path: Optional[str] = None, resumed: bool = False) -> None:
