@@ -74,11 +74,21 @@ def stylize_many(
 
     Examples
     --------
-    >>> import itertools, cv2, nst_graph
-    >>> pairs = itertools.product(["me.jpg", "you.jpg"], ["monet.jpg", "mosaic.jpg"])
-    >>> for result in nst_graph.stylize_many(pairs, size=400, preset="fast"):  # doctest: +SKIP
-    ...     if result.error is None:
-    ...         cv2.imwrite(f"{result.number}.png", result.picture)
+    >>> import cv2, nst_graph
+    >>> pair = "input/cat.jpg", "input/starry_night.jpg"
+    >>> jobs = [(*pair, {"alpha": alpha}, f"cat_{alpha}.png") for alpha in (2, 50)]
+    >>> for result in nst_graph.stylize_many(jobs, size=48, iterations=3, seed=0):
+    ...     print(result.job.name, result.picture.shape, cv2.imwrite(result.job.name, result.picture))
+    cat_2.png (36, 48, 3) True
+    cat_50.png (36, 48, 3) True
+
+    A picture that fails does not stop the others:
+
+    >>> jobs = [("input/missing.jpg", "input/starry_night.jpg"), pair]
+    >>> for result in nst_graph.stylize_many(jobs, size=48, iterations=3):
+    ...     print(result.number, result.error or result.picture.shape)
+    0 there is no picture ...missing.jpg...
+    1 (36, 48, 3)
     """
     common = {**constants, "weights": weights, "init": init, "preset": preset}
     threads = _task(Job("", ""), 0, common).settings.threads  # finds what is wrong with all of them

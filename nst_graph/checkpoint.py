@@ -100,6 +100,16 @@ def read_checkpoint(path: str) -> Tuple[State, Record]:
     ------
     CheckpointError
         If the file is missing, cannot be read, is damaged or is something else.
+
+    Examples
+    --------
+    >>> import nst_graph
+    >>> from nst_graph.checkpoint import read_checkpoint
+    >>> pair = "input/cat.jpg", "input/starry_night.jpg"
+    >>> _ = nst_graph.stylize(*pair, size=48, iterations=3, seed=0, checkpoint="run.npz")
+    >>> state, record = read_checkpoint("run.npz")
+    >>> state.iteration, state.image.shape, record.settings["seed"]
+    (3, (1, 36, 48, 3), 0)
     """
     with open_file(path, "checkpoint", CheckpointError) as file:
         return read_open_checkpoint(file, path)

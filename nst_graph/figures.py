@@ -37,6 +37,14 @@ def pairs_figure(rows: Sequence[Row], height: int = 300) -> np.ndarray:
     -------
     ndarray
         uint8 (h, w, 3), blue, green and red, on a white background.
+
+    Examples
+    --------
+    >>> import cv2
+    >>> from nst_graph.figures import pairs_figure
+    >>> content, style = cv2.imread("input/cat.jpg"), cv2.imread("input/starry_night.jpg")
+    >>> pairs_figure([(content, style, content)], height=30).shape
+    (30, 136, 3)
     """
     width, full_height = figure_size(rows, height)
     figure = np.full((full_height, width, 3), _WHITE, np.uint8)
@@ -120,10 +128,10 @@ def plot_costs(names: Sequence[CostName], rows: Sequence[Sequence[float]], path:
     Parameters
     ----------
     names : sequence of CostName
-        Names of the costs: `nst_graph.observers.History.names`. The cost of a single layer is a thin dashed line.
+        Names of the costs: `names` of `nst_graph.observers.History`. The cost of a single layer is a thin dashed line.
     rows : sequence of sequence of float
-        For each iteration, its number and then the costs: `nst_graph.observers.History.rows`. Costs of 0 are left out,
-        because a logarithmic scale cannot show them.
+        For each iteration, its number and then the costs: `rows` of `nst_graph.observers.History`. Costs of 0 are left
+        out, because a logarithmic scale cannot show them.
     path : str
         The file; its extension sets the format.
 
@@ -133,6 +141,15 @@ def plot_costs(names: Sequence[CostName], rows: Sequence[Sequence[float]], path:
         If Matplotlib is not installed.
     OutputError
         If the file cannot be written.
+
+    Examples
+    --------
+    >>> import nst_graph
+    >>> from nst_graph.figures import plot_costs
+    >>> from nst_graph.observers import History
+    >>> history, pair = History(), ("input/cat.jpg", "input/starry_night.jpg")
+    >>> _ = nst_graph.stylize(*pair, size=48, iterations=3, observers=[history])
+    >>> plot_costs(history.names, history.rows, "costs.png")
     """
     figure = _drawn(names, rows)
     try:

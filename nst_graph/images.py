@@ -255,6 +255,13 @@ def load_img(path: str, size: Tuple[int, int], color_means: np.ndarray) -> np.nd
     ------
     PictureError
         If the file cannot be read as a picture.
+
+    Examples
+    --------
+    >>> from nst_graph import Settings, load_img
+    >>> img = load_img("input/cat.jpg", (48, 36), Settings().color_means)
+    >>> img.shape, img.dtype
+    ((1, 36, 48, 3), dtype('float32'))
     """
     return preprocess(read_picture(path), size, color_means)
 
@@ -351,6 +358,15 @@ def save_img(img: np.ndarray, path: str, color_means: np.ndarray) -> None:
     ------
     OutputError
         If the file cannot be written.
+
+    Examples
+    --------
+    >>> import cv2
+    >>> from nst_graph import Settings, load_img, save_img
+    >>> img = load_img("input/cat.jpg", (48, 36), Settings().color_means)
+    >>> save_img(img[0], "cat.png", Settings().color_means)
+    >>> cv2.imread("cat.png").shape
+    (36, 48, 3)
     """
     write_picture(deprocess(img, color_means), path)
 
@@ -396,6 +412,15 @@ def create_noisy_img(img: np.ndarray, noise_ratio: float, rng: Optional[Any] = N
     Notes
     -----
     Source: the article, "Initialize the generated image".
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from nst_graph import create_noisy_img
+    >>> img = np.full((1, 36, 48, 3), 100, np.float32)
+    >>> noisy_img = create_noisy_img(img, 0.6, np.random.RandomState(0))
+    >>> bool(abs(noisy_img - 40).max() <= 12)  # 0.4 * 100, and up to 0.6 * 20 more or less
+    True
     """
     noise = (np.random if rng is None else rng).uniform(-20, 20, img.shape).astype("float32")
     noisy_img: np.ndarray = noise_ratio * noise + (1 - noise_ratio) * img

@@ -42,6 +42,19 @@ class Style(NamedTuple):
     mask : path or ndarray, optional
         Where the style is asked for, see `nst_graph.masks.read_mask`: white is there, black is not. Its size does not
         matter, it is stretched to the generated picture. None is everywhere.
+
+    Examples
+    --------
+    A style in the left half of the picture, and another one, which counts twice, in the right half:
+
+    >>> import numpy as np
+    >>> from nst_graph import Style, stylize
+    >>> left = np.zeros((36, 48), bool)
+    >>> left[:, :24] = True
+    >>> noise = np.random.RandomState(0).randint(0, 256, (36, 48, 3)).astype(np.uint8)
+    >>> styles = [Style("input/starry_night.jpg", mask=left), Style(noise, weight=2, mask=~left)]
+    >>> stylize("input/cat.jpg", styles, size=48, iterations=2).shape
+    (36, 48, 3)
     """
 
     picture: Union[Picture, PictureFile]

@@ -95,6 +95,20 @@ def create_output_tensors(
     Notes
     -----
     Source: the article, "Create graph". Average pooling instead of max pooling is Gatys et al. 2015, section 2.
+
+    Examples
+    --------
+    >>> from nst_graph import create_output_tensors, find_weights, get_runtime, load_img, Settings
+    >>> content_img = load_img("input/cat.jpg", (48, 36), Settings().color_means)
+    >>> with get_runtime().session_scope() as session:
+    ...     input_var = get_runtime().tf.Variable(content_img, name="input_var")
+    ...     content, styles = create_output_tensors(input_var, 13, [1, 4, 7, 12, 17], find_weights())
+    ...     session.run(input_var.initializer)  # not all variables: the network's have their values
+    ...     activations = session.run(content)
+    >>> activations.shape
+    (1, 5, 6, 512)
+    >>> [style.op.name for style in styles][:2]
+    ['block1/block1_conv1/Relu', 'block2/block2_conv1/Relu']
     """
     outputs = layer_outputs(input_variable, load_vgg19(weights))
     return outputs[content_layer_index], [outputs[index] for index in style_layer_indices]

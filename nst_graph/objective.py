@@ -61,10 +61,20 @@ class Objective:
 
     Examples
     --------
-    >>> with Objective((400, 300), Settings(), find_weights()) as objective:  # doctest: +SKIP
+    >>> from nst_graph import Objective, Settings, find_weights, load_img
+    >>> settings = Settings(size=(48, 36))
+    >>> content_img = load_img("input/cat.jpg", settings.size, settings.color_means)
+    >>> style_img = load_img("input/starry_night.jpg", settings.size, settings.color_means)
+    >>> with Objective(settings.size, settings, find_weights()) as objective:
     ...     objective.take(objective.targets(content_img, style_img))
-    ...     objective.set_image(noisy_img)
+    ...     objective.set_image(style_img)
     ...     costs, gradient = objective.evaluate_with(objective.gradient)
+    >>> gradient.shape, gradient.dtype
+    ((1, 36, 48, 3), dtype('float32'))
+    >>> list(costs)[:4]
+    ['content', 'style', 'total', 'style/block1_conv1']
+    >>> costs.content > costs.style  # the image has the style already
+    True
     """
 
     def __init__(

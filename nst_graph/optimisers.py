@@ -73,6 +73,24 @@ class Adam(Optimiser):
     -----
     Source: the article, "Create training operation"; D. Kingma and J. Ba, "Adam: A Method for Stochastic Optimization",
     2014.
+
+    Examples
+    --------
+    >>> from nst_graph import Adam, Objective, Settings, find_weights, load_img
+    >>> settings = Settings(size=(48, 36))
+    >>> paths = "input/cat.jpg", "input/starry_night.jpg"
+    >>> images = [load_img(path, settings.size, settings.color_means) for path in paths]
+    >>> with Objective(settings.size, settings, find_weights()) as objective:
+    ...     adam = Adam(objective, learning_rate=2)
+    ...     objective.take(objective.targets(*images))
+    ...     objective.set_image(images[0])
+    ...     adam.reset()
+    ...     totals = [adam.step().total for _ in range(3)]
+    ...     painted = objective.image()
+    >>> totals[2] < totals[0]
+    True
+    >>> painted.shape
+    (1, 36, 48, 3)
     """
 
     def __init__(self, objective: Objective, learning_rate: float) -> None:
@@ -127,6 +145,23 @@ class LBFGS(Optimiser):
     Notes
     -----
     Source: L. Gatys et al. 2015 use L-BFGS. See `nst_graph.lbfgs`.
+
+    Examples
+    --------
+    >>> from nst_graph import LBFGS, Objective, Settings, find_weights, load_img
+    >>> settings = Settings(size=(48, 36))
+    >>> paths = "input/cat.jpg", "input/starry_night.jpg"
+    >>> images = [load_img(path, settings.size, settings.color_means) for path in paths]
+    >>> with Objective(settings.size, settings, find_weights()) as objective:
+    ...     lbfgs = LBFGS(objective)
+    ...     objective.take(objective.targets(*images))
+    ...     lbfgs.reset()
+    ...     objective.set_image(images[0])
+    ...     totals = [lbfgs.step().total for _ in range(3)]
+    ...     print(lbfgs.evaluations >= 4)
+    True
+    >>> totals[0] > totals[1] > totals[2]
+    True
     """
 
     def __init__(self, objective: Objective, history: int = 20, noise: float = 0.0) -> None:

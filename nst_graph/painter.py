@@ -86,6 +86,16 @@ class Result(NamedTuple):
         What goes from the content's file into the result's, see `nst_graph.metadata.write`.
     worker : str
         Address of the worker of a cluster that made it; empty for this process.
+
+    Examples
+    --------
+    >>> from nst_graph import Job, stylize_many
+    >>> job = Job("input/cat.jpg", "input/starry_night.jpg", {"alpha": 5}, name="a cat")
+    >>> (result,) = stylize_many([job], size=48, iterations=3)
+    >>> result.job.name, result.picture.shape, result.error, len(result.history)
+    ('a cat', (36, 48, 3), None, 3)
+    >>> result.costs.total == result.history[-1][1 + result.cost_names.index("total")]
+    True
     """
 
     job: Job

@@ -316,6 +316,19 @@ class Settings:
     -----
     Source: the article, "Define constants", and its program for those that the text leaves out. The article's name of
     a constant is the attribute's name in upper case, except for IMG_SIZE (`size`) and NUM_ITERATIONS (`iterations`).
+
+    Examples
+    --------
+    >>> from nst_graph import Settings
+    >>> settings = Settings(iterations=100, style_layers="conv1_1:2,conv3_1:1")
+    >>> settings.iterations, settings.size, settings.alpha
+    (100, (400, 300), 10.0)
+    >>> settings.style_layer_weights
+    ((1, 2.0), (7, 1.0))
+    >>> Settings(noise_ratio=2)
+    Traceback (most recent call last):
+        ...
+    nst_graph.errors.SettingError: NOISE_RATIO must be a number from 0 to 1, not 2
     """
 
     content_img_path: Optional[str] = _setting(

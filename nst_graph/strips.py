@@ -236,6 +236,25 @@ class Strips(Objective):
        a strip's halo belongs to its neighbours and is added there.
 
     The plain graph keeps all activations, 3200 bytes per pixel for the article's layers. The blocks' inputs have 132.
+
+    Examples
+    --------
+    >>> from nst_graph import Objective, Settings, find_weights, load_img
+    >>> from nst_graph.strips import Strips
+    >>> settings = Settings(size=(48, 36))
+    >>> paths = "input/cat.jpg", "input/starry_night.jpg"
+    >>> images = [load_img(path, settings.size, settings.color_means) for path in paths]
+    >>> totals = []
+    >>> for objective in (
+    ...     Objective(settings.size, settings, find_weights()),
+    ...     Strips(settings.size, settings, find_weights(), rows=16),
+    ... ):
+    ...     with objective:
+    ...         objective.take(objective.targets(*images))
+    ...         objective.set_image(images[1])
+    ...         totals.append(objective.evaluate().total)
+    >>> abs(totals[0] / totals[1] - 1) < 1e-3
+    True
     """
 
     def __init__(

@@ -29,6 +29,19 @@ class Targets(NamedTuple):
     Notes
     -----
     Source: the article, "Extract the layer activations for content and style images".
+
+    Examples
+    --------
+    >>> from nst_graph import Objective, Settings, find_weights, load_img
+    >>> settings = Settings(size=(48, 36))
+    >>> paths = "input/cat.jpg", "input/starry_night.jpg"
+    >>> images = [load_img(path, settings.size, settings.color_means) for path in paths]
+    >>> with Objective(settings.size, settings, find_weights()) as objective:
+    ...     targets = objective.targets(*images)
+    >>> [activations.shape for activations in targets.content]
+    [(1, 5, 6, 512)]
+    >>> [gram.shape for gram in targets.style]
+    [(64, 64), (128, 128), (256, 256), (512, 512), (512, 512)]
     """
 
     content: Tuple[np.ndarray, ...]

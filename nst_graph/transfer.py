@@ -60,6 +60,22 @@ class Stage(NamedTuple):
         Takes an `Objective` that is not finalised and returns an `Optimiser`.
     rows : int
         Rows of a strip, see `nst_graph.strips`; 0 is the whole picture at once.
+
+    Examples
+    --------
+    Two steps of L-BFGS on a small picture, then three of Adam on a larger one:
+
+    >>> from nst_graph import Adam, LBFGS, Settings, Stage, Transfer
+    >>> stages = [Stage((24, 18), 2, LBFGS), Stage((48, 36), 3, lambda objective: Adam(objective, learning_rate=2))]
+    >>> with Transfer(Settings(size=(48, 36)), stages=stages) as transfer:
+    ...     transfer.start("input/cat.jpg", "input/starry_night.jpg")
+    ...     for progress in transfer.steps(every=[1]):
+    ...         print(progress.iteration, progress.image.shape)
+    0 (18, 24, 3)
+    1 (18, 24, 3)
+    2 (36, 48, 3)
+    3 (36, 48, 3)
+    4 (36, 48, 3)
     """
 
     size: Tuple[int, int]
@@ -235,6 +251,15 @@ def stages_of(settings: Settings, size: Optional[Tuple[int, int]] = None) -> Lis
     -------
     list of Stage
         In the order of training, from the smallest size to the full one.
+
+    Examples
+    --------
+    >>> from nst_graph import Settings
+    >>> from nst_graph.transfer import stages_of
+    >>> [(stage.size, stage.iterations) for stage in stages_of(Settings())]
+    [((400, 300), 500)]
+    >>> [(stage.size, stage.iterations) for stage in stages_of(Settings(stages="200:60,400:30"))]
+    [((200, 150), 60), ((400, 300), 30)]
     """
     if size is None:
         assert not isinstance(settings.size, int)
@@ -327,11 +352,25 @@ class Transfer:
 
     Examples
     --------
-    >>> with Transfer(Settings(seed=0)) as transfer:  # doctest: +SKIP
-    ...     for content in contents:
-    ...         transfer.start(content, style)
+    One graph for several pictures, and for the same picture again:
+
+    >>> import cv2
+    >>> from nst_graph import Settings, Transfer
+    >>> style = cv2.imread("input/starry_night.jpg")
+    >>> with Transfer(Settings(size=(48, 36), iterations=3, seed=0)) as transfer:
+    ...     for path in ("input/starry_night.jpg", "input/cat.jpg"):
+    ...         transfer.start(path, style)
     ...         transfer.train()
-    ...         pictures.append(transfer.picture())
+    ...         cv2.imwrite("painted.png", transfer.picture())
+    ...     transfer.start("input/cat.jpg", style)
+    ...     start = transfer.state()
+    ...     once = [transfer.step().total for _ in range(3)]
+    ...     transfer.restore(start)
+    ...     again = [transfer.step().total for _ in range(3)]
+    True
+    True
+    >>> once == again
+    True
     """
 
     def __init__(
@@ -845,9 +884,32 @@ def stylize(
     Examples
     --------
     >>> import cv2, nst_graph
-    >>> picture = nst_graph.stylize("input/cat.jpg", "input/starry_night.jpg",
-    ...                             callback=lambda step: print(step.iteration, step.costs))  # doctest: +SKIP
-    >>> cv2.imwrite("painted.png", picture)  # doctest: +SKIP
+    >>> picture = nst_graph.stylize("input/cat.jpg", "input/starry_night.jpg", size=48, iterations=3, seed=0)
+    >>> picture.shape, picture.dtype
+    ((36, 48, 3), dtype('uint8'))
+    >>> cv2.imwrite("painted.png", picture)
+    True
+
+    A run in two stages, and what it shows while it goes on. Its state is in a file:
+
+    >>> pair = cv2.imread("input/cat.jpg"), cv2.imread("input/starry_night.jpg")
+    >>> picture = nst_graph.stylize(
+    ...     *pair,
+    ...     stages="24:2,48:4",
+    ...     size=48,
+    ...     callback=lambda step: print(step.iteration, step.image.shape, step.costs.total > 0),
+    ...     callback_every=2,
+    ...     checkpoint="run.npz",
+    ... )
+    0 (18, 24, 3) True
+    2 (36, 48, 3) True
+    4 (36, 48, 3) True
+    5 (36, 48, 3) True
+
+    The same run goes on for two steps more:
+
+    >>> nst_graph.stylize(*pair, resume="run.npz", stages="24:2,48:6").shape
+    (36, 48, 3)
     """
     saved = None if resume is None else read_checkpoint(resume)
     constants = with_preset(preset, constants)

@@ -62,13 +62,14 @@ numpydoc_validation_checks = {
 }
 
 _ONE_LINE = r"\A[^\n]*\Z"  # it names and describes all that goes in and comes out
-_NAMED_TUPLE = r"\A(?![\s\S]*\n *Parameters\n)[\s\S]*\n *Attributes\n"  # a field is a parameter too, and is described once
+_NAMED_TUPLE = r"\A(?![\s\S]*\n *Parameters\n)[\s\S]*\n *Attributes\n"  # its fields are parameters too, described once
 _CONSTANTS = r"\*\*constants\n"  # the signature has each of them by name; `Settings` describes them
 numpydoc_validation_overrides = {
     "PR01": [_ONE_LINE, _NAMED_TUPLE, _CONSTANTS],
     "PR02": [_CONSTANTS],
     "RT01": [_ONE_LINE, r"\n *Yields\n"],
 }
+
 
 def _import_without_tensorflow(name):
     """Import a module that imports TensorFlow at once, with something empty in its place: that would take seconds."""

@@ -253,6 +253,12 @@ def choose_runtime() -> Candidate:
     ------
     RuntimeMissingError
         If no runtime can serve. The message says why and what to install.
+
+    Examples
+    --------
+    >>> from nst_graph.runtimes import choose_runtime
+    >>> choose_runtime().name in ("tf1", "tf2")
+    True
     """
     _check_surroundings()
     candidates = find_runtimes()
@@ -304,6 +310,14 @@ def get_runtime() -> Runtime:
     ------
     RuntimeMissingError
         If no runtime can serve.
+
+    Examples
+    --------
+    >>> from nst_graph import get_runtime
+    >>> runtime = get_runtime()
+    >>> with runtime.session_scope() as session:
+    ...     print(session.run(runtime.tf.constant(6) * 7))
+    42
     """
     runtime = choose_runtime().runtime
     assert runtime is not None  # a runtime that can serve was loaded

@@ -185,6 +185,15 @@ def find_weights(weights: Union[str, "os.PathLike[str]", Weights] = "auto") -> W
         If the weights are not available, or a file does not hold them.
     SettingError
         If `weights` is of another type.
+
+    Examples
+    --------
+    >>> from nst_graph import find_weights
+    >>> weights = find_weights("random")
+    >>> weights.source
+    'random numbers (seed 0)'
+    >>> len(weights.arrays), weights.arrays[0].shape, weights.arrays[1].shape
+    (32, (3, 3, 3, 64), (64,))
     """
     if isinstance(weights, Weights):
         return weights
