@@ -3,17 +3,17 @@
 A run takes any number of them:
 
 >>> import glob, nst_graph
->>> from nst_graph.observers import Callback, Checkpoints, NumberedPictures, ProgressBar, SavedPicture
->>> saved = SavedPicture("painted.png", every=2)
->>> observers = [
-...     ProgressBar(),
+>>> from nst_graph import observers
+>>> saved = observers.SavedPicture("painted.png", every=2)
+>>> watching = [
+...     observers.ProgressBar(),
 ...     saved,
-...     NumberedPictures("cat.png", every=2),
-...     Checkpoints("run.npz"),
-...     Callback(lambda progress: print(progress.iteration, progress.image.shape), every=2),
+...     observers.NumberedPictures("cat.png", every=2),
+...     observers.Checkpoints("run.npz"),
+...     observers.Callback(lambda step: print(step.iteration, step.image.shape), every=2),
 ... ]
 >>> pair = "input/cat.jpg", "input/starry_night.jpg"
->>> picture = nst_graph.stylize(*pair, size=48, iterations=4, observers=observers)
+>>> picture = nst_graph.stylize(*pair, size=48, iterations=4, observers=watching)
 0 (36, 48, 3)
 2 (36, 48, 3)
 3 (36, 48, 3)
@@ -191,8 +191,8 @@ class PrintedLines(Observer):
     --------
     >>> import nst_graph
     >>> from nst_graph.observers import PrintedLines
-    >>> pair = "input/cat.jpg", "input/starry_night.jpg"
-    >>> _ = nst_graph.stylize(*pair, size=48, iterations=3, observers=[PrintedLines(every=2)])
+    >>> lines, pair = PrintedLines(every=2), ("input/cat.jpg", "input/starry_night.jpg")
+    >>> _ = nst_graph.stylize(*pair, size=48, iterations=3, observers=[lines])
     Iteration: 0, Content cost: ..., Style cost: ..., Total cost: ...
     Iteration: 2, Content cost: ..., Style cost: ..., Total cost: ...
     """
@@ -465,8 +465,8 @@ class TensorBoard(Observer):
     --------
     >>> import os, nst_graph
     >>> from nst_graph.observers import TensorBoard
-    >>> pair = "input/cat.jpg", "input/starry_night.jpg"
-    >>> _ = nst_graph.stylize(*pair, size=48, iterations=3, observers=[TensorBoard("log")])
+    >>> tensorboard, pair = TensorBoard("log"), ("input/cat.jpg", "input/starry_night.jpg")
+    >>> _ = nst_graph.stylize(*pair, size=48, iterations=3, observers=[tensorboard])
     >>> len(os.listdir("log"))  # one folder for each run
     1
     """
@@ -579,7 +579,7 @@ class History(Observer):
 
 
 def history_columns(names: Sequence[CostName]) -> List[str]:
-    """Return the names of a history's columns: `iteration`, `content_cost`, `style_cost_block1_conv1` and so on."""
+    """Return the names of a history's columns: ``iteration``, ``content_cost``, ``style_cost`` and so on."""
     return ["iteration", *(name.column for name in names)]
 
 
