@@ -45,7 +45,7 @@ class CostName(str):
 
     @property
     def column(self) -> str:
-        """The form in the history: `style_cost`, `style_cost_block1_conv1`."""
+        """The form in the history: ``style_cost``, ``style_cost_block1_conv1``."""
         return f"{self.term}_cost_{self.layer}" if self.layer else f"{self}_cost"
 
     @property
@@ -65,8 +65,8 @@ class Costs(Dict[CostName, Any]):
     Examples
     --------
     >>> from nst_graph import CostName, Costs
-    >>> costs = Costs({CostName("content"): 2.0, CostName("style"): 3.0, CostName("total"): 140.0})
-    >>> costs[CostName("style/block1_conv1")] = 1.5
+    >>> names = map(CostName, ("content", "style", "total", "style/block1_conv1"))
+    >>> costs = Costs(zip(names, (2.0, 3.0, 140.0, 1.5)))
     >>> costs.total, costs["style/block1_conv1"], list(costs.terms)
     (140.0, 1.5, ['content', 'style', 'total'])
     """
@@ -331,7 +331,7 @@ def gram_matrix(activations: Any, mask: Any = None) -> Any:
     --------
     >>> import numpy as np
     >>> from nst_graph import gram_matrix
-    >>> activations = np.array([[[[1, 2], [3, 4]]]], np.float32)  # two positions, two channels
+    >>> activations = np.array([[[[1, 2], [3, 4]]]], np.float32)  # two positions
     >>> gram_matrix(activations)
     array([[10., 14.],
            [14., 20.]], dtype=float32)
@@ -547,7 +547,8 @@ def total_cost(
     >>> from nst_graph import get_runtime, total_cost
     >>> with get_runtime().session_scope() as session:
     ...     tf = get_runtime().tf
-    ...     print(session.run(total_cost(tf.constant(0.25), tf.constant(0.5), alpha=10, beta=40)))
+    ...     total = total_cost(tf.constant(0.25), tf.constant(0.5), alpha=10, beta=40)
+    ...     print(session.run(total))
     22.5
     """
     with get_runtime().tf.name_scope("total_cost"):

@@ -419,7 +419,7 @@ def create_noisy_img(img: np.ndarray, noise_ratio: float, rng: Optional[Any] = N
     >>> from nst_graph import create_noisy_img
     >>> img = np.full((1, 36, 48, 3), 100, np.float32)
     >>> noisy_img = create_noisy_img(img, 0.6, np.random.RandomState(0))
-    >>> bool(abs(noisy_img - 40).max() <= 12)  # 0.4 * 100, and up to 0.6 * 20 more or less
+    >>> bool(abs(noisy_img - 40).max() <= 12)  # 0.4 * 100, give or take 0.6 * 20
     True
     """
     noise = (np.random if rng is None else rng).uniform(-20, 20, img.shape).astype("float32")

@@ -52,8 +52,9 @@ class Style(NamedTuple):
     >>> left = np.zeros((36, 48), bool)
     >>> left[:, :24] = True
     >>> noise = np.random.RandomState(0).randint(0, 256, (36, 48, 3)).astype(np.uint8)
-    >>> styles = [Style("input/starry_night.jpg", mask=left), Style(noise, weight=2, mask=~left)]
-    >>> stylize("input/cat.jpg", styles, size=48, iterations=2).shape
+    >>> starry_night = Style("input/starry_night.jpg", mask=left)
+    >>> other = Style(noise, weight=2, mask=~left)
+    >>> stylize("input/cat.jpg", [starry_night, other], size=48, iterations=2).shape
     (36, 48, 3)
     """
 

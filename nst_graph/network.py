@@ -98,16 +98,18 @@ def create_output_tensors(
 
     Examples
     --------
-    >>> from nst_graph import create_output_tensors, find_weights, get_runtime, load_img, Settings
-    >>> content_img = load_img("input/cat.jpg", (48, 36), Settings().color_means)
-    >>> with get_runtime().session_scope() as session:
-    ...     input_var = get_runtime().tf.Variable(content_img, name="input_var")
-    ...     content, styles = create_output_tensors(input_var, 13, [1, 4, 7, 12, 17], find_weights())
-    ...     session.run(input_var.initializer)  # not all variables: the network's have their values
+    >>> import nst_graph
+    >>> means = nst_graph.Settings().color_means
+    >>> content_img = nst_graph.load_img("input/cat.jpg", (48, 36), means)
+    >>> runtime, weights = nst_graph.get_runtime(), nst_graph.find_weights()
+    >>> with runtime.session_scope() as session:
+    ...     image = runtime.tf.Variable(content_img, name="input_var")
+    ...     content, styles = nst_graph.create_output_tensors(image, 13, [1, 4], weights)
+    ...     session.run(image.initializer)  # of this one alone: the network's have values
     ...     activations = session.run(content)
     >>> activations.shape
     (1, 5, 6, 512)
-    >>> [style.op.name for style in styles][:2]
+    >>> [style.op.name for style in styles]
     ['block1/block1_conv1/Relu', 'block2/block2_conv1/Relu']
     """
     outputs = layer_outputs(input_variable, load_vgg19(weights))

@@ -63,11 +63,11 @@ class Objective:
     --------
     >>> from nst_graph import Objective, Settings, find_weights, load_img
     >>> settings = Settings(size=(48, 36))
-    >>> content_img = load_img("input/cat.jpg", settings.size, settings.color_means)
-    >>> style_img = load_img("input/starry_night.jpg", settings.size, settings.color_means)
+    >>> paths = "input/cat.jpg", "input/starry_night.jpg"
+    >>> images = [load_img(path, settings.size, settings.color_means) for path in paths]
     >>> with Objective(settings.size, settings, find_weights()) as objective:
-    ...     objective.take(objective.targets(content_img, style_img))
-    ...     objective.set_image(style_img)
+    ...     objective.take(objective.targets(*images))
+    ...     objective.set_image(images[1])
     ...     costs, gradient = objective.evaluate_with(objective.gradient)
     >>> gradient.shape, gradient.dtype
     ((1, 36, 48, 3), dtype('float32'))

@@ -12,6 +12,7 @@ import inspect
 import math
 import numbers
 import os
+import re
 from typing import (
     Any,
     Callable,
@@ -808,10 +809,25 @@ def _attributes() -> str:
     """Return the section Attributes of the docstring of `Settings`, made from the table."""
     lines = []
     for field in dataclasses.fields(Settings):
-        kind = getattr(field.type, "__name__", None) if isinstance(field.type, type) else str(field.type)
-        what = field.metadata["what"]
-        lines.append(f"{field.name} : {str(kind).replace('typing.', '')}\n        {what[0].upper()}{what[1:]}.")
+        what = re.sub(r"(?<![\w-])--?([a-z][a-z-]+)", lambda option: _code(option.group(1)), field.metadata["what"])
+        if not re.match(r"\w+[:;]", what):  # else it begins with a value
+            what = what[0].upper() + what[1:]
+        lines.append(f"{field.name} : {_kind(field.type)}\n        {what}.")
     return "\n    ".join(lines)
+
+
+def _code(option: str) -> str:
+    return "`{}`".format(option.replace("-", "_"))
+
+
+def _kind(annotation: Any) -> str:
+    """Return a type in words: `int or tuple of int`."""
+    parts = [_kind(part) for part in getattr(annotation, "__args__", ()) if part is not Ellipsis]
+    if getattr(annotation, "__origin__", None) is Union:
+        return " or ".join(parts)
+    if parts:
+        return "tuple of " + " and ".join(dict.fromkeys(parts))
+    return "None" if annotation is type(None) else str(annotation.__name__)
 
 
 if Settings.__doc__ is not None:  # Python's option -OO leaves docstrings out

@@ -66,7 +66,9 @@ class Stage(NamedTuple):
     Two steps of L-BFGS on a small picture, then three of Adam on a larger one:
 
     >>> from nst_graph import Adam, LBFGS, Settings, Stage, Transfer
-    >>> stages = [Stage((24, 18), 2, LBFGS), Stage((48, 36), 3, lambda objective: Adam(objective, learning_rate=2))]
+    >>> def adam(objective):
+    ...     return Adam(objective, learning_rate=2)
+    >>> stages = [Stage((24, 18), 2, LBFGS), Stage((48, 36), 3, adam)]
     >>> with Transfer(Settings(size=(48, 36)), stages=stages) as transfer:
     ...     transfer.start("input/cat.jpg", "input/starry_night.jpg")
     ...     for progress in transfer.steps(every=[1]):
@@ -258,7 +260,8 @@ def stages_of(settings: Settings, size: Optional[Tuple[int, int]] = None) -> Lis
     >>> from nst_graph.transfer import stages_of
     >>> [(stage.size, stage.iterations) for stage in stages_of(Settings())]
     [((400, 300), 500)]
-    >>> [(stage.size, stage.iterations) for stage in stages_of(Settings(stages="200:60,400:30"))]
+    >>> settings = Settings(stages="200:60,400:30")
+    >>> [(stage.size, stage.iterations) for stage in stages_of(settings)]
     [((200, 150), 60), ((400, 300), 30)]
     """
     if size is None:
@@ -352,7 +355,7 @@ class Transfer:
 
     Examples
     --------
-    One graph for several pictures, and for the same picture again:
+    One graph for several pictures, and a run that goes back to where it began:
 
     >>> import cv2
     >>> from nst_graph import Settings, Transfer
@@ -361,14 +364,14 @@ class Transfer:
     ...     for path in ("input/starry_night.jpg", "input/cat.jpg"):
     ...         transfer.start(path, style)
     ...         transfer.train()
-    ...         cv2.imwrite("painted.png", transfer.picture())
+    ...         print(path, transfer.iteration, transfer.picture().shape)
     ...     transfer.start("input/cat.jpg", style)
     ...     start = transfer.state()
     ...     once = [transfer.step().total for _ in range(3)]
     ...     transfer.restore(start)
     ...     again = [transfer.step().total for _ in range(3)]
-    True
-    True
+    input/starry_night.jpg 3 (36, 48, 3)
+    input/cat.jpg 3 (36, 48, 3)
     >>> once == again
     True
     """
@@ -859,8 +862,9 @@ def stylize(
     checkpoint_every : int
         Steps from one checkpoint to the next, at least 1.
     resume : str, optional
-        A checkpoint to go on from, of a run with the same pictures. It has the constants; only `iterations` may be
-        given anew. The picture is that of a run that was never stopped, bit for bit.
+        A checkpoint to go on from, of a run with the same pictures. It has the constants; only `iterations`, or those
+        of the last of its `stages`, may be given anew. The picture is that of a run that was never stopped, bit for
+        bit.
     preset : str, optional
         `fast`: the article's cost and look in a tenth of the time, see `nst_graph.settings.PRESETS`. Constants that are
         given besides hold.
@@ -884,7 +888,8 @@ def stylize(
     Examples
     --------
     >>> import cv2, nst_graph
-    >>> picture = nst_graph.stylize("input/cat.jpg", "input/starry_night.jpg", size=48, iterations=3, seed=0)
+    >>> pair = "input/cat.jpg", "input/starry_night.jpg"
+    >>> picture = nst_graph.stylize(*pair, size=48, iterations=3, seed=0)
     >>> picture.shape, picture.dtype
     ((36, 48, 3), dtype('uint8'))
     >>> cv2.imwrite("painted.png", picture)
@@ -892,23 +897,25 @@ def stylize(
 
     A run in two stages, and what it shows while it goes on. Its state is in a file:
 
-    >>> pair = cv2.imread("input/cat.jpg"), cv2.imread("input/starry_night.jpg")
     >>> picture = nst_graph.stylize(
-    ...     *pair,
+    ...     cv2.imread("input/cat.jpg"),
+    ...     "input/starry_night.jpg",
     ...     stages="24:2,48:4",
     ...     size=48,
-    ...     callback=lambda step: print(step.iteration, step.image.shape, step.costs.total > 0),
+    ...     callback=lambda step: print(step.iteration, step.image.shape),
     ...     callback_every=2,
     ...     checkpoint="run.npz",
     ... )
-    0 (18, 24, 3) True
-    2 (36, 48, 3) True
-    4 (36, 48, 3) True
-    5 (36, 48, 3) True
+    0 (18, 24, 3)
+    2 (36, 48, 3)
+    4 (36, 48, 3)
+    5 (36, 48, 3)
 
     The same run goes on for two steps more:
 
-    >>> nst_graph.stylize(*pair, resume="run.npz", stages="24:2,48:6").shape
+    >>> content = cv2.imread("input/cat.jpg")
+    >>> picture = nst_graph.stylize(content, pair[1], resume="run.npz", stages="24:2,48:6")
+    >>> picture.shape
     (36, 48, 3)
     """
     saved = None if resume is None else read_checkpoint(resume)

@@ -25,6 +25,7 @@ html_show_copyright = html_show_sphinx = html_copy_source = False
 # What stands in backticks links to its page where it is one of our names. Otherwise it is code: a value, a file, a
 # shape. That is why the build is not nitpicky (`-n`); a test checks that every `nst_graph...` in a docstring is there.
 default_role = "py:obj"
+smartquotes = False  # two hyphens are an option's, and quotes those of a text
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"  # types stand in the text, in words that give shapes and dtypes too
@@ -36,11 +37,14 @@ numpydoc_xref_aliases = {
     **{name: f"nst_graph.{name}" for name in nst_graph.__all__},
     "Candidate": "nst_graph.runtimes.Candidate",
     "Carried": "nst_graph.metadata.Carried",
+    "Inputs": "nst_graph.inputs.Inputs",
     "Installed": "nst_graph.runtimes.Installed",
     "NetworkSession": "nst_graph.session.NetworkSession",
     "Optimiser": "nst_graph.optimisers.Optimiser",
     "PictureFile": "nst_graph.inputs.PictureFile",
     "Record": "nst_graph.record.Record",
+    "Runtime": "nst_graph.runtimes.Runtime",
+    "Source": "nst_graph.inputs.Source",
 }
 numpydoc_xref_ignore = "all"
 xref.DEFAULT_LINKS.clear()  # they lead to pages of Python and NumPy, whose indexes are not here
@@ -90,9 +94,10 @@ def _skip_alias(app, what, name, obj, skip, options):
 
 
 def _signature(app, what, name, obj, options, signature, returned):
-    """Give `Settings` the signature of its constants, and a default that is a lambda three dots."""
+    """Give `Settings` the signature of its constants, and a default that is a function its name, or three dots."""
     if name != "nst_graph.Settings":
-        return re.sub(r"<function \S*<lambda>>", "...", signature or "") or None, returned
+        signature = re.sub(r"<function \S*<lambda>>", "...", signature or "")
+        return re.sub(r"<function (\w+)>", r"\1", signature) or None, returned
     own = inspect.signature(obj.__init__)
     constants = [one.replace(kind=one.KEYWORD_ONLY) for one in list(own.parameters.values())[1:]]
     return stringify_signature(own.replace(parameters=constants), show_annotation=False), None
@@ -100,11 +105,10 @@ def _signature(app, what, name, obj, options, signature, returned):
 
 def _public_name(app, env, node, contnode):
     """Link to the one place of a public name, from whatever module it is named in and with whatever path to it."""
-    name = node.get("reftarget", "").rpartition(".")[2]
-    if node.get("refdomain") != "py" or name not in nst_graph.__all__:
-        return None
+    path, _, name = node.get("reftarget", "").rpartition(".")
     target = f"nst_graph.{name}"
-    if node["reftarget"] == target:
+    is_public = node.get("refdomain") == "py" and name in nst_graph.__all__ and node["reftarget"] != target
+    if not is_public or not (path or name[0].isupper()):  # `content_cost` may be the name of a column
         return None
     return env.get_domain("py").resolve_xref(env, node["refdoc"], app.builder, "obj", target, node, contnode)
 

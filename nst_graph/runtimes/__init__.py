@@ -306,6 +306,11 @@ def get_runtime() -> Runtime:
     In the programs of this project, TensorFlow's output to standard error during the import is shown only if the import
     fails (see `nst_graph.console`). In any other process it is always shown.
 
+    Returns
+    -------
+    Runtime
+        The same at each call.
+
     Raises
     ------
     RuntimeMissingError
