@@ -48,7 +48,7 @@ class State(NamedTuple):
     image : ndarray
         float32 (1, h, w, 3): the generated image, preprocessed, at the size of its stage.
     optimiser : dict of str to ndarray
-        State of the optimiser.
+        State of the optimiser, see `nst_graph.optimisers.Optimiser.state`.
     """
 
     iteration: int

@@ -37,6 +37,7 @@ numpydoc_xref_aliases = {
     **{name: f"nst_graph.{name}" for name in nst_graph.__all__},
     "Candidate": "nst_graph.runtimes.Candidate",
     "Carried": "nst_graph.metadata.Carried",
+    "File": "nst_graph.record.File",
     "Inputs": "nst_graph.inputs.Inputs",
     "Installed": "nst_graph.runtimes.Installed",
     "NetworkSession": "nst_graph.session.NetworkSession",
