@@ -165,6 +165,7 @@ def read_inputs(
     Returns
     -------
     Inputs
+        The pixels of each picture, with its SHA-256.
 
     Raises
     ------

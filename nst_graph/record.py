@@ -87,6 +87,7 @@ class Record(NamedTuple):
         Returns
         -------
         list of Style
+            With their weights and masks.
 
         Raises
         ------

@@ -594,6 +594,7 @@ class Transfer:
         Returns
         -------
         State
+            Its iterations count from the beginning of the first stage.
 
         Raises
         ------

@@ -55,15 +55,10 @@ numpydoc_validation_checks = {
     "all",
     "ES01",  # no text after the first line: where that says everything
     "EX01",  # no example: tests/unit/test_docstrings.py knows which names must have one
-    "GL01",  # text begins on the line of the quotes
-    "GL02",  # and ends on it, where there is one line
-    "GL08",  # no docstring: ruff's rules D say what must have one
+    "GL02",  # text ends on the line of the quotes: comments of constants have no quotes
     "PR08",  # a description begins with a small letter: with a dtype, `float32 (1, h, w, 3)`
-    "PR09",  # a description without a full stop
-    "RT03",  # a returned value without a description: its type says it
     "RT04",  # as PR08
     "SA01",  # no section See Also: the text links to what belongs to a thing
-    "YD01",  # no section Yields, for generators that are context managers
 }
 
 _ONE_LINE = r"\A[^\n]*\Z"  # it names and describes all that goes in and comes out

@@ -134,6 +134,7 @@ class Runtime:
         Returns
         -------
         tf.Session
+            It is no default session: see `scope`.
         """
         # The first session looks for devices and prints which ones it does not find. When a later session is made,
         # another thread may be training, and TensorFlow's messages about that must be visible.
