@@ -41,7 +41,17 @@ def shown(value: Any) -> str:
 
 
 class NSTGraphError(Exception):
-    """A problem that the user can fix. The message names the problem, the value and what to do, in one line."""
+    """A problem that the user can fix. The message names the problem, the value and what to do, in one line.
+
+    Examples
+    --------
+    >>> import nst_graph
+    >>> try:
+    ...     nst_graph.stylize("input/missing.jpg", "input/starry_night.jpg")
+    ... except nst_graph.PictureError as error:
+    ...     print(error)
+    there is no picture ...missing.jpg...
+    """
 
     def __str__(self) -> str:
         return one_line(super().__str__())
