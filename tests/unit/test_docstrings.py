@@ -27,7 +27,7 @@ SHOWN = [
     *("Targets", "Objective", "strips.Strips", "Adam", "LBFGS", "checkpoint.read_checkpoint"),
     *("load_img", "save_img", "create_noisy_img", "create_output_tensors"),
     *("content_cost", "gram_matrix", "style_cost", "total_cost", "Costs", "CostName"),
-    *("find_weights", "get_runtime", "figures.pairs_figure", "figures.plot_costs"),
+    *("find_weights", "get_runtime", "figures.pairs_figure", "figures.plot_costs", "NSTGraphError"),
     *("tf2.steps", "tf2.stylize", "tf2.style_content_model"),
 ]
 
@@ -93,7 +93,9 @@ def test_what_users_call_has_an_example(name):
 
 
 def test_no_example_is_left_out():
-    assert [path.name for path in (ROOT / "nst_graph").rglob("*.py") if "doctest: +SKIP" in path.read_text()] == []
+    assert [
+        path.name for path in (ROOT / "nst_graph").rglob("*.py") if "doctest: +SKIP" in path.read_text(encoding="utf-8")
+    ] == []
 
 
 @pytest.mark.parametrize("module", MODULES)
@@ -108,7 +110,9 @@ def names_on_pages():
     names = []
     for page in PAGES:
         module = ""
-        for directive, name in re.findall(r"^\.\. (currentmodule|auto\w+):: (\S+)$", page.read_text(), re.M):
+        for directive, name in re.findall(
+            r"^\.\. (currentmodule|auto\w+):: (\S+)$", page.read_text(encoding="utf-8"), re.M
+        ):
             if directive == "currentmodule":
                 module = name
             elif directive != "automodule":
