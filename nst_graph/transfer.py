@@ -896,28 +896,23 @@ def stylize(
     >>> cv2.imwrite("painted.png", picture)
     True
 
-    A run in two stages, and what it shows while it goes on. Its state is in a file:
+    A run that shows what it does, and that keeps its state in a file:
 
     >>> picture = nst_graph.stylize(
-    ...     cv2.imread("input/cat.jpg"),
-    ...     "input/starry_night.jpg",
-    ...     stages="24:2,48:4",
+    ...     *pair,
     ...     size=48,
+    ...     iterations=4,
     ...     callback=lambda step: print(step.iteration, step.image.shape),
     ...     callback_every=2,
     ...     checkpoint="run.npz",
     ... )
-    0 (18, 24, 3)
+    0 (36, 48, 3)
     2 (36, 48, 3)
-    4 (36, 48, 3)
-    5 (36, 48, 3)
+    3 (36, 48, 3)
 
-    The same run goes on for two steps more:
+    It goes on for two steps more:
 
-    >>> content = cv2.imread("input/cat.jpg")
-    >>> picture = nst_graph.stylize(content, pair[1], resume="run.npz", stages="24:2,48:6")
-    >>> picture.shape
-    (36, 48, 3)
+    >>> picture = nst_graph.stylize(*pair, iterations=6, resume="run.npz")
     """
     saved = None if resume is None else read_checkpoint(resume)
     constants = with_preset(preset, constants)
