@@ -55,7 +55,8 @@ numpydoc_validation_checks = {
     "all",
     "ES01",  # no text after the first line: where that says everything
     "EX01",  # no example: tests/unit/test_docstrings.py knows which names must have one
-    "GL02",  # text ends on the line of the quotes: comments of constants have no quotes
+    "GL01",  # text begins on the line of the quotes
+    "GL02",  # and may end on it
     "PR08",  # a description begins with a small letter: with a dtype, `float32 (1, h, w, 3)`
     "RT04",  # as PR08
     "SA01",  # no section See Also: the text links to what belongs to a thing
