@@ -17,6 +17,7 @@ _HOMES = {
     "CostName": "costs",
     "Costs": "costs",
     "DivergenceError": "errors",
+    "DownloadError": "errors",
     "Job": "painter",
     "LBFGS": "optimisers",
     "NSTGraphError": "errors",

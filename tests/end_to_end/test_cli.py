@@ -129,7 +129,7 @@ def test_a_tensorflow_that_nothing_serves_is_one_line_and_status_2(tmp_path, ten
 
 def test_help_version_and_mistakes(tmp_path):
     shown = command(tmp_path, "--help").stdout
-    for subcommand in ("stylize", "mask", "layers", "show", "figure", "runtimes"):
+    for subcommand in ("stylize", "batch", "inputs", "mask", "layers", "show", "figure", "runtimes"):
         assert f"\n    {subcommand} " in shown
     assert command(tmp_path, "--version").stdout.startswith("nst_graph ")
     for words in (["nothing"], ["runtimes", "more"]):

@@ -56,9 +56,8 @@ def options_of(command):
 
 def tables_of_options():
     """Return the texts with the options of `stylize` and of `batch`."""
-    before, own = (ROOT / "docs" / "options.md").read_text().split("\n## Many pictures\n")
-    own, after = own.split("\n## ", 1)
-    return before + after, own
+    of_stylize, own = (ROOT / "docs" / "options.md").read_text().split("\n## Many pictures\n")
+    return of_stylize, own
 
 
 def test_the_table_of_options_is_the_commands():
