@@ -56,6 +56,7 @@ state_before = state()
 assert state() == state_before and tensorflow.executing_eagerly()
 for model, prediction in zip(models, predicted):
     assert (model.predict(pictures, verbose=0) == prediction).all()
+    assert model(pictures).shape == (6, 2)
     model.fit(pictures, labels, verbose=0)
 """,
     )
