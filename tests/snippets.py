@@ -8,7 +8,7 @@ A comment behind a `print` is what it prints. The words after ```` ```python ```
 run from top to bottom and share their names. BEFORE and AFTER are programs around them. The last line of output is
 JSON: the line number of each snippet and what was wrong with it.
 
-A row of the table of messages is a snippet too: "message | `statement` after `another one` | change".
+A row of the table of messages is a snippet too: "message | change | `statement` after `another one`".
 """
 
 import ast
@@ -63,7 +63,7 @@ class Row(NamedTuple):
 
 def rows(page):
     """Return the rows of the table of messages."""
-    found = re.finditer(r"^\| (`+)(\w*Error: .*?)\1 \| (.*?) \| .* \|$", page, re.M)
+    found = re.finditer(r"^\| (`+)(\w*Error: .*?)\1 \| .* \| (.*?) \|$", page, re.M)
     return [Row(page.count("\n", 0, match.start()) + 1, *match.group(2, 3)) for match in found]
 
 

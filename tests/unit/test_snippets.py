@@ -40,8 +40,8 @@ def test_what_is_said_is_not_so(code, found):
 
 
 PAGE = """
-| `KeyError: 'a'` | `{}["a"]` after `import os` | another |
-| ``NameError: `b` ...`` | [words](#a) | another |
+| `KeyError: 'a'` | another | `{}["a"]` after `import os` |
+| ``NameError: `b` ...`` | another | [words](#a) |
 
 ```python tensorflow>=1,<99 process=own
 a
