@@ -164,8 +164,12 @@ class Runtime:
         tf.Session
             The session that `keras.backend.get_session()` returns inside.
         """
-        with contextlib.closing(self.new_session()) as session, self.scope(session):
-            yield session
+        session = self.new_session()
+        try:
+            with contextlib.closing(session), self.scope(session):
+                yield session
+        finally:
+            self.forget(session.graph)
 
     @property
     def version(self) -> str:

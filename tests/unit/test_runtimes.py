@@ -1,10 +1,12 @@
 import contextlib
+import gc
 import importlib
 import itertools
 import subprocess
 import sys
 import tempfile
 import types
+import weakref
 
 import pytest
 
@@ -229,6 +231,17 @@ class TestSessionScope:
         assert runtime.tf.get_default_graph() is before
         with pytest.raises(RuntimeError, match="closed"):
             session.run([])
+
+    def test_its_graph_is_freed(self):
+        """Also where Keras has made the placeholder of the learning phase, as the article does."""
+        runtime = get_runtime()
+        with runtime.session_scope() as session:
+            runtime.keras.layers.Dense(1)(runtime.tf.ones((1, 3)))
+            runtime.keras.backend.learning_phase()
+        graph = weakref.ref(session.graph)
+        del session
+        gc.collect()
+        assert graph() is None
 
     def test_an_error_inside_leaves_through_it(self):
         runtime = get_runtime()
