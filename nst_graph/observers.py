@@ -26,6 +26,7 @@ import logging
 import os
 import sys
 import time
+import warnings
 from typing import Any, Callable, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
@@ -208,7 +209,10 @@ class PrintedLines(Observer):
 
 
 class ProgressBar(Observer):
-    """A bar on standard error with the iterations done, the total cost and the time that remains."""
+    """A bar with the iterations done, the total cost and the time that remains.
+
+    It is drawn as text on standard error. In a Jupyter notebook it is a widget, if ipywidgets is installed.
+    """
 
     def __init__(self) -> None:
         self._resources = contextlib.ExitStack()
@@ -228,9 +232,9 @@ class ProgressBar(Observer):
 
 
 class BatchBar(Observer):
-    """A bar on standard error for many runs, one after the other or on other machines, with the time that remains.
+    """A bar for many runs, one after the other or on other machines, with the time that remains.
 
-    A context manager that leaves the bar as it is at the end.
+    It is drawn as `ProgressBar` draws its own. A context manager that leaves the bar as it is at the end.
 
     Parameters
     ----------
@@ -277,6 +281,8 @@ class BatchBar(Observer):
         self._done += 1
         self._before += self._work[number]
         self._move(self._before)
+        if self._done == len(self._work):
+            self._bar.n = self._bar.total  # to the last bit: a widget that is not quite full turns red at the end
         self._bar.set_description_str(self._counted())
 
     def print(self, line: str) -> None:
@@ -292,12 +298,18 @@ class BatchBar(Observer):
 
 
 def _drawn_bar(resources: contextlib.ExitStack, **options: Any) -> Any:
-    """Draw a bar on standard error. What this package logs is printed above it, until the resources are closed."""
+    """Draw a bar. What this package logs is printed above it, until the resources are closed."""
     # Here and not above: a run without a bar does not need it.
-    import tqdm.contrib.logging
+    import tqdm
+
+    with warnings.catch_warnings():
+        # In a notebook without ipywidgets tqdm.auto draws text, and would say how to update Jupyter.
+        warnings.simplefilter("ignore", tqdm.TqdmWarning)
+        import tqdm.auto
+        import tqdm.contrib.logging
 
     size = {"ncols": 80, "nrows": 24} if _terminal_without_size() else {"dynamic_ncols": True}
-    bar = resources.enter_context(tqdm.tqdm(**size, **options))
+    bar = resources.enter_context(tqdm.auto.tqdm(**size, **options))
     resources.enter_context(tqdm.contrib.logging.logging_redirect_tqdm([logging.getLogger("nst_graph")]))
     return bar
 
@@ -305,7 +317,8 @@ def _drawn_bar(resources: contextlib.ExitStack, **options: Any) -> Any:
 def _terminal_without_size() -> bool:
     """Whether standard error is a terminal that gives its size as 0, as some do. tqdm would draw nothing there."""
     try:
-        return os.get_terminal_size(sys.stderr.fileno()).columns == 0
+        # A notebook's standard error is no terminal, and gives the descriptor of the one that Jupyter runs in.
+        return sys.stderr.isatty() and os.get_terminal_size(sys.stderr.fileno()).columns == 0
     except (OSError, ValueError):
         return False
 

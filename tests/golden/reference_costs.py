@@ -7,6 +7,9 @@ import pathlib
 SHIPPED = "tf1.10.1_shipped_500"
 ARTICLE = "tf1.10.1_article_starry_500"
 
+#: (last iteration, relative tolerance): README.md beside this file says where they come from.
+TOLERANCES = ((0, 1e-5), (20, 2e-4), (200, 1e-3), (499, 5e-3))
+
 
 def reference(name):
     """Return a run as a dict.

@@ -12,11 +12,8 @@ from nst_graph.images import create_noisy_img, deprocess, load_img
 from nst_graph.settings import Settings
 from tests import ROOT
 from tests.conftest import ARTICLE_VARIABLE
-from tests.golden.reference_costs import ARTICLE, SHIPPED, reference
+from tests.golden.reference_costs import ARTICLE, SHIPPED, TOLERANCES, reference
 from tests.training import Training, printed
-
-#: (last iteration, relative tolerance): README.md beside this file says where they come from.
-TOLERANCES = ((0, 1e-5), (20, 2e-4), (200, 1e-3), (499, 5e-3))
 
 
 def check(golden, folder, iterations, weights):
