@@ -4,6 +4,7 @@ import contextlib
 import csv
 import io
 import logging
+import os
 import shutil
 
 import cv2
@@ -220,6 +221,16 @@ def test_progress_bar(monkeypatch):
     assert "something happened" in drawn  # on a line of its own
     assert "40/40" in drawn[-1] and "total cost 2.50e+09" in drawn[-1]
     assert logger.handlers == [handler]
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_only_a_terminal_can_be_one_without_size(monkeypatch, is_terminal):
+    """A notebook's standard error has the descriptor of the terminal that Jupyter runs in."""
+    stream = io.StringIO()
+    stream.isatty, stream.fileno = lambda: is_terminal, lambda: 2
+    monkeypatch.setattr("sys.stderr", stream)
+    monkeypatch.setattr("os.get_terminal_size", lambda descriptor: os.terminal_size((0, 0)))
+    assert observers._terminal_without_size() is is_terminal
 
 
 def test_batch_bar(monkeypatch, capsys):
