@@ -3,6 +3,7 @@
 import base64
 import importlib.util
 import json
+import os
 import re
 import sys
 
@@ -56,10 +57,11 @@ def cell_of(notebook, name):
 
 
 def run(notebook, folder, **environment):
-    """Run a notebook as a user would who has set nothing but these environment variables."""
+    """Run a notebook with nothing set but these environment variables."""
     with pytest.MonkeyPatch.context() as patch:
         for name in ("MPLBACKEND", "TF_CPP_MIN_LOG_LEVEL", "NST_GRAPH_WEIGHTS", "COLUMNS"):
             patch.delenv(name, raising=False)
+        patch.setenv("PYTHONPATH", str(ROOT), prepend=os.pathsep)  # the package that the tests import
         for name, value in environment.items():
             patch.setenv(name, value)
         SCRIPT.run(notebook, folder)
