@@ -6,6 +6,7 @@ import json
 import os
 import re
 import sys
+import textwrap
 
 import cv2
 import nbformat
@@ -13,7 +14,9 @@ import numpy as np
 import pytest
 
 import nst_graph
+from nst_graph import cli
 from nst_graph.observers import History
+from nst_graph.settings import with_preset
 from tests import ROOT
 from tests.end_to_end.conftest import with_input
 from tests.golden.reference_costs import SHIPPED, TOLERANCES, reference
@@ -145,6 +148,18 @@ class TestAsItIsCommitted:
             "Result",
             "How to go on",
         ]
+
+    def test_what_it_says_to_go_on_with_is_there(self, monkeypatch):
+        text = cell_of(read(), "go-on").source
+        (command,) = re.findall(r"```sh\n *nst-graph (.*)\n", text)
+        assert cli._parser().parse_args(command.split()).content == "me.jpg"
+        (code,) = re.findall(r"```python\n(.*?)```", text, re.S)
+        called = []
+        monkeypatch.setattr(nst_graph, "stylize", lambda *pictures, **given: called.append((pictures, given)))
+        exec(textwrap.dedent(code))
+        ((pictures, given),) = called
+        assert pictures == ("me.jpg", "monet.jpg") and given.pop("observers")[0].step
+        nst_graph.Settings(**with_preset(given.pop("preset"), given))
 
     def test_its_links_lead_somewhere(self):
         links = re.findall(r"\]\(([^)]+)\)", "\n".join(cell.source for cell in read().cells))
