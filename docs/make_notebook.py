@@ -2,7 +2,7 @@
 
     python docs/make_notebook.py
 
-Run it from the project's folder after a change of the notebook, with `pip install -e ".[notebook]"`. It takes two
+Run it from the project's folder after a change of the notebook, with `pip install -e ".[kernel]"`. It takes two
 minutes on two cores.
 """
 
