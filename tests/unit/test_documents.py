@@ -1,7 +1,7 @@
 """What the documents say of the command is what the command does."""
 
 import argparse
-import importlib.util
+import os
 import re
 
 import cv2
@@ -12,8 +12,10 @@ from nst_graph.cli.show import stored_record
 from nst_graph.cli.stylize import _plan
 from nst_graph.inputs import Style
 from nst_graph.settings import Settings
+from nst_graph.transfer import settled
 from nst_graph.worklist import Item, output_of, read_pairs
 from tests import ROOT
+from tests.documents import EXAMPLES, README, script
 
 
 def subparser(name):
@@ -21,14 +23,7 @@ def subparser(name):
     return commands.choices[name]
 
 
-def gallery_script():
-    spec = importlib.util.spec_from_file_location("make_gallery", ROOT / "docs" / "make_gallery.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-GALLERY = gallery_script()
+GALLERY = script("make_gallery")
 SHOWN = {shown.name: shown for section in GALLERY.SECTIONS for shown in section.shown}
 
 
@@ -125,18 +120,34 @@ def test_the_gallerys_page_is_that_of_its_script():
     assert (ROOT / "docs" / "gallery.md").read_text(encoding="utf-8") == GALLERY.page()
 
 
+def check_made_by(command, path):
+    """Check that the settings and the pictures that are stored in a picture are those of a command."""
+    plan = _plan(cli._parser().parse_args(command.split()[1:]))
+    record = stored_record(path)
+    assert record.output == plan.output
+    height, width = cv2.imread(path).shape[:2]
+    settings = settled(plan.settings, (width, height), 0)
+    names = record.settings.keys() - {"weights", "strips", "precision"}  # `auto` is another thing on each machine
+    assert {name: getattr(settings, name) for name in names} == {name: record.settings[name] for name in names}
+    assert record.style_arguments() == plan.styles
+
+
 @pytest.mark.parametrize("name", SHOWN)
 def test_a_picture_of_the_gallery_is_made_by_its_command(name, monkeypatch):
-    """Its own settings are those of the command that stands above it."""
     monkeypatch.chdir(ROOT)
     shown = SHOWN[name]
-    plan = _plan(cli._parser().parse_args(shown.command.split()[1:]))
-    record = stored_record(shown.path)
-    assert record.output == shown.path
-    names = record.settings.keys() - {"weights", "strips"}  # `auto` until a run begins
-    assert {name: getattr(plan.settings, name) for name in names} == {name: record.settings[name] for name in names}
-    assert record.style_arguments() == plan.styles
+    check_made_by(shown.command, shown.path)
+    assert stored_record(shown.path).output == shown.path
     assert cv2.imread(shown.path).shape == (240, 320, 3)
+
+
+@pytest.mark.parametrize("command", EXAMPLES, ids=lambda command: command.split()[4])
+def test_an_example_of_the_readme_is_made_by_its_command(command, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    shown = f"docs/examples/{os.path.basename(command.split()[4])}"
+    check_made_by(command, shown)
+    assert f'src="{shown}"' in README
+    assert cv2.imread(shown).shape == (450, 600, 3)
 
 
 def test_the_gallerys_masks_are_made_by_its_commands():
