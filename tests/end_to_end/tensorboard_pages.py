@@ -1,6 +1,7 @@
 """Start the real TensorBoard on a log and open its pages in a real browser.
 
-This command saves screenshots of the graph and of the pictures as PNG files. Those in docs/ were made with it:
+This command saves a screenshot of the graph as a PNG file, and of the pictures as a JPEG file. Those in docs/ were made
+with it:
 
     python -m tests.end_to_end.tensorboard_pages LOGDIR FOLDER
 """
@@ -16,6 +17,9 @@ import tempfile
 import time
 import urllib.parse
 import urllib.request
+
+import cv2
+import numpy as np
 
 SECONDS = 120
 
@@ -155,7 +159,8 @@ def main(log_dir, folder):
         browser.get(server.url + "/?pictures#images")  # without a new address nothing is loaded
         wait_for(lambda: len(elements(browser, "img")) == 3)
         time.sleep(3)
-        browser.save_screenshot(os.path.join(folder, "tensorboard_images.png"))
+        page = cv2.imdecode(np.frombuffer(browser.get_screenshot_as_png(), np.uint8), cv2.IMREAD_COLOR)
+        cv2.imwrite(os.path.join(folder, "tensorboard_images.jpg"), page, [cv2.IMWRITE_JPEG_QUALITY, 90])
 
 
 if __name__ == "__main__":

@@ -155,3 +155,29 @@ def test_the_gallerys_masks_are_made_by_its_commands():
         assert path in command and path in GALLERY.page() + command
         cli._parser().parse_args(command.split()[1:])
         assert cv2.imread(str(ROOT / path)) is not None
+
+
+def test_the_pictures_of_the_documents_are_small():
+    """So that a page comes quickly: at most 400 KB each."""
+    pictures = [path for ending in ("png", "jpg") for path in (ROOT / "docs").rglob(f"*.{ending}")]
+    assert len(pictures) > 20
+    assert [path.name for path in pictures if path.stat().st_size > 400_000] == []
+
+
+@pytest.mark.parametrize(
+    "document", [*sorted((ROOT / "docs").glob("*.md")), ROOT / "README.md"], ids=lambda path: path.name
+)
+def test_the_links_of_a_document_lead_somewhere(document):
+    """To files, and to headings as GitHub names them."""
+    text = document.read_text(encoding="utf-8")
+    links = re.findall(r"\]\(([^)\s]+)\)", text) + re.findall(r'src="([^"]+)"', text)
+    for link in links:
+        if "://" in link:
+            continue
+        path, _, heading = link.partition("#")
+        target = document if path == "" else document.parent / path
+        assert target.exists(), link
+        if heading:
+            titles = re.findall(r"^#+ (.*)$", target.read_text(encoding="utf-8"), re.M)
+            anchors = [re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles]
+            assert heading in anchors, link
