@@ -24,7 +24,7 @@ def test_a_good_run_of_the_command_shows_our_lines_and_nothing_else(folder, monk
     monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL", raising=False)
     words = ["input/cat.jpg", "input/starry_night.jpg", "x.png", "--size=40,30", "--weights=random", "--iterations=2"]
     done = command(folder, "stylize", *words, "--seed=7")
-    line = r"40x30, 2 iterations of adam, [\d.]+ [MG]B of memory, seed 7\n"
+    line = r"40x30, 2 iterations of adam, [\d.]+ [MG]B of memory, seed 7\nthe picture is x\.png\n"
     assert done.returncode == 0 and re.match(re.escape(OUR_LINE) + line + r"\Z", done.stderr), done.stderr
     assert len(done.stdout.splitlines()) == 1
 
